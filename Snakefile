@@ -1,0 +1,51 @@
+# snakemake --cores all          params.yaml; where that is the shipped benchmark and there is no CUDA device, digits
+# snakemake --cores all digits   a preset by its name: mnist, digits or smoke
+#
+# Every rule has the run's name as a wildcard, so a job means the same on a head node without a GPU, on a node that has
+# one, and after params.yaml has changed. Only the default target depends on the machine.
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/paradigms.smk"
+include: "workflow/rules/publish.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    aggregate,
+    report,
+    manifest,
+
+
+rule all:
+    default_target: True
+    input:
+        manifest_of(DEFAULT_RUN),
+
+
+# One target for each preset, and for params.yaml under its own name.
+for _run in KNOWN_RUNS:
+
+    rule:
+        name:
+            _run
+        input:
+            manifest_of(_run),
+        localrule: True
+
+
+onsuccess:
+    for run in requested_runs():
+        shell(f"{PYTHON} -m diffbench finding {run}")
+    print(f"elapsed: {elapsed()}")
+    if requested_runs() == [DEFAULT_RUN]:
+        print(WHY)
+
+
+onerror:
+    print("Some jobs failed: their last lines are above, their logs under logs/.")
+    print("Mend what they name and give the same command again: what is done stays done.")

@@ -1,0 +1,125 @@
+"""The aggregate stage: all scores into versioned tables and one metrics file."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from . import cost, provenance, tables
+from .config import Params
+from .files import Places, read_json, write_json
+
+FEW_NFE = 16  # evaluations a "few-step" figure may use
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The t interval of the mean of values over seeds, (n,); not-a-number for fewer than two."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:
+    """The scale with the lowest mean FID on the validation split over seeds and samplers."""
+    own = selection[(selection.paradigm == paradigm) & selection.fid.notna()]
+    means = own.groupby("guidance").fid.mean()
+    return None if means.empty else float(means.idxmin())
+
+
+def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None) -> dict:
+    """The best cell of a paradigm at its chosen scale, by mean FID over seeds, and the best of few evaluations."""
+    own = cells[(cells.paradigm == paradigm) & (cells.status == "ok")]
+    own = own[own.guidance == (0.0 if guidance is None else guidance)]
+    if own.empty:
+        return {}
+    means = own.groupby(["sampler", "steps", "nfe"], as_index=False).fid.mean().sort_values(["fid", "nfe"])
+    best = means.iloc[0]
+    rows = own[(own.sampler == best.sampler) & (own.steps == best.steps)]
+    low, high = interval(rows.fid.to_numpy())
+    result = {
+        "best_sampler": best.sampler,
+        "best_steps": int(best.steps),
+        "best_nfe": int(best.nfe),
+        "best_fid": float(best.fid),
+        "best_fid_low": low,
+        "best_fid_high": high,
+        **{name: rows[name].mean() for name in ("precision", "recall", "digit_error")},
+    }
+    few = means[means.nfe <= FEW_NFE]
+    return result | ({} if few.empty else {"few_fid": float(few.iloc[0].fid), "few_nfe": int(few.iloc[0].nfe)})
+
+
+def run(params: Params) -> None:
+    """Write every table under reports/<run>/tables and reports/<run>/metrics.json.
+
+    Raises:
+        UserError: an input is missing or damaged.
+    """
+    places = Places(params.name)
+    rows: dict[str, list[dict]] = {name: [] for name in tables.TABLES}
+    devices, histories = set(), {}
+    for paradigm in params.paradigms:
+        for seed in params.seeds:
+            key = {"paradigm": paradigm, "seed": seed}
+            history = read_json(places.train(paradigm, seed) / "history.json")
+            trained = read_json(places.train(paradigm, seed) / "cost.json")
+            devices.add(trained["device"])
+            histories[paradigm, seed] = history
+            rows["training"] += [key | point | {"status": history["status"]} for point in history["curve"]]
+            per_thousand = 1000 * trained["seconds"] / history["images"]
+            seconds = {name: trained[name] for name in ("seconds", "peak_memory_bytes")}
+            whole = {"stage": "train", "sampler": "", "steps": history["steps"], "guidance": math.nan}
+            rows["cost"].append(key | whole | seconds | {"seconds_per_1000": per_thousand})
+            scores = read_json(places.evaluation(paradigm, seed))
+            rows["cells"] += [key | row for row in scores["cells"]]
+            rows["selection"] += [key | row for row in scores["selection"]]
+            clock = read_json(places.clock(paradigm, seed))
+            rows["cost"] += [key | {"stage": "sample"} | cell for cell in clock]
+    floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
+    rows["floors"] = [{"split": "test"} | {k: v for k, v in floors.items() if k != "neighbours"}]
+    cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
+    for key, paradigm in params.paradigms.items():
+        guidance = chosen_guidance(selection, key)
+        done = [histories[key, seed] for seed in params.seeds]
+        rows["paradigms"].append(
+            {
+                name: getattr(paradigm, name)
+                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+            }
+            | {
+                "paradigm": key,
+                "parameters": done[0]["parameters"],
+                "macs": cost.macs(paradigm, params.side),
+                "seeds_ok": sum(history["status"] == "ok" for history in done),
+                "guidance": 0.0 if not paradigm.conditional else guidance,
+            }
+            | summary(cells, key, guidance)
+        )
+    facts = provenance.facts() | {
+        "run": params.name,
+        "params sha256": provenance.params_hash(params.raw),
+        "data": data["source"],
+        "data sha256": data["sha256"],
+        "classifier sha256": judge["sha256"],
+        "classifier test accuracy": f"{judge['test_accuracy']:.4f}",
+        "classifier validation accuracy": f"{judge['validation_accuracy']:.4f}",
+        "device": ", ".join(sorted(devices)),
+        "precision": params.compute.precision,
+        "seeds": ", ".join(map(str, params.seeds)),
+        "table schema": tables.VERSION,
+    }
+    rows["provenance"] = [{"key": key, "value": value} for key, value in facts.items()]
+    frames = {name: tables.frame(name, rows[name]) for name in tables.TABLES}
+    tables.write(places.tables, frames)
+    write_json(places.metrics, metrics(frames))
+
+
+def metrics(frames: dict[str, pd.DataFrame]) -> dict:
+    """The headline figures, nested for ``dvc metrics``."""
+    names = ("guidance", "best_fid", "best_nfe", "few_fid", "precision", "recall", "digit_error")
+    result: dict = {"floor": {"fid": float(frames["floors"].fid.iloc[0])}}
+    for row in frames["paradigms"].to_dict("records"):
+        result[row["paradigm"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
+    return result

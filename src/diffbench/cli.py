@@ -1,0 +1,221 @@
+"""The one command line that Snakemake's rules, DVC's stages and people call."""
+
+import argparse
+import os
+import shutil
+import sys
+
+import yaml
+
+from . import __version__, config
+from .errors import UserError
+from .files import Places, replacing
+
+
+def _train(params: config.Params, arguments: argparse.Namespace) -> None:
+    from .train import run
+
+    run(params, arguments.paradigm, arguments.seed)
+
+
+def _sample(params: config.Params, arguments: argparse.Namespace) -> None:
+    from .sample import run
+
+    if arguments.steps not in params.step_values(arguments.paradigm):
+        allowed = ", ".join(params.step_values(arguments.paradigm))
+        raise UserError(f"--steps {arguments.steps}: not in params; allowed: {allowed}")
+    run(params, arguments.paradigm, arguments.seed, arguments.steps)
+
+
+def _evaluate(params: config.Params, arguments: argparse.Namespace) -> None:
+    from .evaluate import run
+
+    run(params, arguments.paradigm, arguments.seed)
+
+
+def _data(params: config.Params, _: argparse.Namespace) -> None:
+    from .data.splits import prepare
+
+    places = Places(params.name)
+    prepare(params.data, places.data, places.data_facts)
+
+
+def _classifier(params: config.Params, _: argparse.Namespace) -> None:
+    from .classifier import run
+
+    run(params)
+
+
+def _reference(params: config.Params, _: argparse.Namespace) -> None:
+    from .reference import run
+
+    run(params)
+
+
+def _aggregate(params: config.Params, _: argparse.Namespace) -> None:
+    from .aggregate import run
+
+    run(params)
+
+
+def _report(params: config.Params, _: argparse.Namespace) -> None:
+    from .report.page import run
+
+    run(params)
+
+
+def _manifest(params: config.Params, _: argparse.Namespace) -> None:
+    from .manifest import run
+
+    run(params)
+
+
+def _adopt(params: config.Params, _: argparse.Namespace) -> None:
+    from .manifest import adopt
+
+    adopt(params)
+    print(f"results/{params.name} verified; Snakemake and DVC take it for current")
+
+
+def _verify(params: config.Params, _: argparse.Namespace) -> None:
+    from .manifest import differences
+
+    found = differences(params)
+    if found:
+        raise UserError("\n".join(found))
+    print(f"results/{params.name} and reports/{params.name} agree with the manifest")
+
+
+def _finding(params: config.Params, _: argparse.Namespace) -> None:
+    from .report.finding import headline
+    from .tables import read
+
+    places = Places(params.name)
+    print(headline(read(places.tables, "paradigms"), read(places.tables, "cells"), read(places.tables, "floors")))
+    print(f"report: {places.report.resolve().as_uri()}")
+
+
+def _prune(params: config.Params, _: argparse.Namespace) -> None:
+    """Delete results of paradigms, seeds and step counts that params no longer name; DVC would hash them."""
+    from .manifest import outputs
+
+    places, wanted = Places(params.name), {path.resolve() for path in outputs(params)}
+    kept = {folder for path in wanted for folder in path.parents}
+    for name in ("train", "samples", "evaluate"):
+        for path in sorted((places.results / name).rglob("*"), reverse=True):
+            if path.is_file() and path.resolve() not in wanted and path.name != ".snakemake_timestamp":
+                path.unlink()
+                print(f"deleted {path}")
+            elif path.is_dir() and path.resolve() not in kept and not any(path.iterdir()):
+                path.rmdir()
+
+
+STAGES = {
+    "data": (_data, "read, split and caption the images"),
+    "classifier": (_classifier, "train the digit classifier"),
+    "reference": (_reference, "features and floors of the real images"),
+    "train": (_train, "train one paradigm with one seed"),
+    "sample": (_sample, "sample a trained network at one step count"),
+    "evaluate": (_evaluate, "score every cell of a trained network"),
+    "aggregate": (_aggregate, "collect all scores into tables"),
+    "report": (_report, "write the HTML report"),
+    "manifest": (_manifest, "write the manifest and tell the other engine"),
+    "adopt": (_adopt, "verify results made elsewhere and tell both engines"),
+    "verify": (_verify, "compare a run's files with its manifest"),
+    "prune": (_prune, "delete results that params no longer name"),
+    "finding": (_finding, "print the report's headline and path"),
+}
+NEEDS_PARADIGM = ("train", "sample", "evaluate")
+
+
+def write_preset(name: str, force: bool) -> None:
+    """Make a preset the params.yaml.
+
+    Raises:
+        UserError: no such preset, or params.yaml holds edits and ``force`` is off.
+    """
+    names = config.preset_names()
+    if name not in names:
+        raise UserError(f"--preset {name}: no such preset; allowed: {', '.join(names)}")
+    if config.PARAMS.exists() and not force:
+        own = config.read_yaml(config.PARAMS)
+        if all(own != config.preset(known) for known in names):
+            raise UserError(f"{config.PARAMS} holds edits that this would overwrite; save it elsewhere, or add --force")
+    source = config.PRESETS / f"{name}.yaml"
+    with replacing(config.PARAMS) as temporary:
+        if name == config.FULL:
+            shutil.copyfile(source, temporary)
+        else:
+            header = f"# The whole of the preset {name}: {source} laid over {config.PRESETS / config.FULL}.yaml.\n"
+            body = yaml.safe_dump(config.preset(name), sort_keys=False, width=110, default_flow_style=None)
+            temporary.write_text(header + body, encoding="utf-8")
+    print(f"wrote {config.PARAMS}: {name}")
+    _adopt_if_current(name)
+
+
+def _adopt_if_current(name: str) -> None:
+    from .manifest import differences, tell_dvc
+
+    if not Places(name).manifest.exists():
+        return
+    params = config.load(name)
+    found = differences(params)
+    if found:
+        print(f"results/{name} is not taken over: {found[0]}")
+        return
+    tell_dvc(params)
+    print(f"results/{name} verified and taken over")
+
+
+def _params(arguments: argparse.Namespace) -> None:
+    if arguments.preset and arguments.write:
+        write_preset(arguments.preset, arguments.force)
+        return
+    run = arguments.preset or config.read_yaml(config.PARAMS).get("name")
+    params = config.load(str(run))
+    print(yaml.safe_dump(params.raw, sort_keys=False, width=110, default_flow_style=None), end="")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="diffbench", description=__doc__)
+    top.add_argument("--version", action="version", version=f"diffbench {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (_, summary) in STAGES.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument("run", help="params.yaml's name, or a preset's")
+        if name in NEEDS_PARADIGM:
+            command.add_argument("--paradigm", required=True)
+            command.add_argument("--seed", required=True, type=int)
+        if name == "sample":
+            command.add_argument("--steps", required=True, help="a step count of params, or 'native'")
+    params = commands.add_parser("params", help="check and print params, or make a preset the params.yaml")
+    params.add_argument("--preset", help="a preset instead of params.yaml")
+    params.add_argument("--write", action="store_true", help="write the preset to params.yaml")
+    params.add_argument("--force", action="store_true", help="overwrite edits")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit code is 2 for a mistake of the user's, which is told in one line each."""
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.command == "params":
+            _params(arguments)
+            return 0
+        params = config.load(arguments.run)
+        if arguments.command in NEEDS_PARADIGM:
+            if arguments.paradigm not in params.paradigms:
+                raise UserError(
+                    f"--paradigm {arguments.paradigm}: not in params; allowed: {', '.join(params.paradigms)}"
+                )
+            if arguments.seed not in params.seeds:
+                raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
+        STAGES[arguments.command][0](params, arguments)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,17 @@
+"""The UCI handwritten digits that come with scikit-learn: 1,797 images of 8 x 8 pixels in 17 grey levels."""
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+LEVELS = 17
+TEST = 400
+
+
+def load(split_seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Train and test images (N, 8, 8) uint8 and labels (N,) int64, split by seed within each class."""
+    digits = load_digits()
+    images = np.round(digits.images * (255 / (LEVELS - 1))).astype(np.uint8)
+    labels = digits.target.astype(np.int64)
+    train, test = train_test_split(np.arange(len(labels)), test_size=TEST, stratify=labels, random_state=split_seed)
+    return images[train], labels[train], images[test], labels[test]

@@ -1,0 +1,52 @@
+"""The device a job runs on, set up so that the same job gives the same bytes there."""
+
+import os
+
+import torch
+
+from .config import Compute, cuda_devices
+from .errors import UserError
+
+
+def prepare(compute: Compute) -> torch.device:
+    """Fix the threads, switch on deterministic algorithms and return the device.
+
+    Raises:
+        UserError: the params ask for CUDA and there is none.
+    """
+    if compute.device == "cuda" and not cuda_devices():
+        raise UserError(
+            "compute.device: cuda, but no CUDA device is found; use a machine with one, or run "
+            "'python -m diffbench params --preset digits --write' for the benchmark that needs none"
+        )
+    torch.set_num_threads(compute.threads)
+    if compute.device == "cpu" or not cuda_devices():
+        return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    # Warnings rather than errors: an operation without a deterministic kernel still gives a correct result.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda")
+
+
+def autocast(device: torch.device, compute: Compute) -> torch.autocast:
+    """Mixed precision for a network's forward pass where the params ask for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bf16")
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Most bytes the device's allocator held, or None where there is no such counter."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, "NVIDIA H200" or "cpu (x86_64)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({os.uname().machine})"

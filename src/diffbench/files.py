@@ -1,0 +1,95 @@
+"""Files that are either whole or absent, and the places of a run's files."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name when the block ends well.
+
+    The suffix is kept, since some writers decide by it. A killed process leaves at most the temporary file.
+
+    Raises:
+        UserError: the file cannot be written (disk full, no permission).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or fix permissions"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON with sorted keys; the same data gives the same bytes."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """JSON of a file an earlier stage wrote.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run 'snakemake --cores all' to make it") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run 'snakemake --cores all' again") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class Places:
+    """Where the files of a run lie: what machines need under results/, what people read under reports/."""
+
+    def __init__(self, run: str):
+        self.results, self.reports = Path("results") / run, Path("reports") / run
+        self.data = self.results / "data.npz"
+        self.data_facts = self.results / "data.json"
+        self.classifier = self.results / "classifier.safetensors"
+        self.classifier_facts = self.results / "classifier.json"
+        self.reference = self.results / "reference.npz"
+        self.floors = self.results / "reference.json"
+        self.tables = self.reports / "tables"
+        self.metrics = self.reports / "metrics.json"
+        self.report = self.reports / "report.html"
+        self.manifest = self.results / "manifest.json"
+        self.checkpoints = self.results / "checkpoints"
+
+    def train(self, paradigm: str, seed: int) -> Path:
+        """Folder of a training's outputs: model.safetensors, history.json, cost.json."""
+        return self.results / "train" / paradigm / str(seed)
+
+    def samples(self, paradigm: str, seed: int, steps: str) -> Path:
+        """Images of a sampling stage; its cost lies beside it as .json."""
+        return self.results / "samples" / paradigm / str(seed) / f"{steps}.npz"
+
+    def evaluation(self, paradigm: str, seed: int) -> Path:
+        """Scores of a trained network's cells; the pictures for the report lie beside it as .png."""
+        return self.results / "evaluate" / paradigm / f"{seed}.json"
+
+    def clock(self, paradigm: str, seed: int) -> Path:
+        """What the cells of a trained network took, in the order of the scores."""
+        return self.results / "evaluate" / paradigm / f"{seed}-cost.json"

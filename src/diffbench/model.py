@@ -1,0 +1,38 @@
+"""From a row of the params to a denoiser, and from its file back."""
+
+from pathlib import Path
+
+import torch
+
+from . import checkpoint
+from .config import Paradigm
+from .denoiser import Denoiser
+from .errors import UserError
+from .networks import NETWORKS
+from .paths import PATHS
+
+
+def build(paradigm: Paradigm, side: int) -> Denoiser:
+    """The untrained denoiser of a row, for images of ``side`` x ``side`` pixels."""
+    net = NETWORKS[paradigm.network](side, paradigm.conditional, **paradigm.size)
+    return Denoiser(net, PATHS[paradigm.path](), paradigm.target)
+
+
+def parameters(denoiser: Denoiser) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in denoiser.parameters())
+
+
+def load(path: Path, paradigm: Paradigm, side: int, device: torch.device) -> tuple[Denoiser, str]:
+    """A trained denoiser on its device, ready to sample, and its training's status, "ok" or "failed".
+
+    Raises:
+        UserError: the file is missing, damaged, or of another network.
+    """
+    denoiser = build(paradigm, side)
+    weights, header = checkpoint.load(path)
+    try:
+        denoiser.net.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(f"{path}: holds another network than params say; delete it and run again") from None
+    return denoiser.to(device).eval().requires_grad_(False), header["status"]

@@ -1,0 +1,166 @@
+"""The U-Net of DDPM, and with cross-attention to the prompt's tokens that of Stable Diffusion 1 and 2."""
+
+import torch
+from torch import Tensor, nn
+
+from .layers import PromptEmbedding, TimeEmbedding, attend, mlp, zero
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm with 8 groups, or the most that divide the channels."""
+    return nn.GroupNorm(max(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
+
+
+def double(x: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling by 2, (B, C, H, W) to (B, C, 2 H, 2 W).
+
+    By expanding, because the gradient of ``interpolate`` is not deterministic on CUDA.
+    """
+    b, c, h, w = x.shape
+    return x[:, :, :, None, :, None].expand(b, c, h, 2, w, 2).reshape(b, c, 2 * h, 2 * w)
+
+
+class ResBlock(nn.Module):
+    """Two 3 x 3 convolutions with the time added between them (arXiv:2006.11239, appendix B)."""
+
+    def __init__(self, inputs: int, outputs: int, time: int):
+        super().__init__()
+        self.first = nn.Sequential(norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.time = nn.Sequential(nn.SiLU(), nn.Linear(time, outputs))
+        self.second = nn.Sequential(norm(outputs), nn.SiLU(), zero(nn.Conv2d(outputs, outputs, 3, padding=1)))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.first(x) + self.time(time)[:, :, None, None]
+        return self.skip(x) + self.second(h)
+
+
+class Attention(nn.Module):
+    """Pre-norm attention from (B, L, W) to a context (B, M, C), itself if ``context`` is None; residual."""
+
+    def __init__(self, width: int, heads: int, context: int | None = None):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(context or width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = self.norm(x)
+        k, v = self.kv(h if context is None else context).chunk(2, dim=-1)
+        return x + self.out(attend(self.q(h), k, v, self.heads))
+
+
+class SpatialTransformer(nn.Module):
+    """Self-attention, then cross-attention to the prompt's tokens and a feed-forward block (arXiv:2112.10752).
+
+    Without a prompt only the self-attention remains, as in DDPM.
+    """
+
+    def __init__(self, channels: int, heads: int, context: int | None):
+        super().__init__()
+        self.norm = norm(channels)
+        self.self_attention = Attention(channels, heads)
+        self.cross_attention = Attention(channels, heads, context) if context else None
+        self.feed_forward = nn.Sequential(nn.LayerNorm(channels), mlp(channels, 2)) if context else None
+        self.out = zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
+        h = self.norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
+        h = self.self_attention(h)
+        if self.cross_attention is not None:
+            h = self.cross_attention(h, tokens)
+            h = h + self.feed_forward(h)
+        return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
+
+
+class UNet(nn.Module):
+    """U-Net with attention at every resolution but the first.
+
+    Args:
+        side: image side in pixels, divisible by 2^(len(channels) - 1).
+        conditional: attend to the prompt's tokens.
+        channels: channels of each resolution, from the full one down.
+        blocks: residual blocks of each resolution on the way down, and on the way up.
+        heads: attention heads.
+        context: width of the prompt's token vectors.
+
+    Raises:
+        ValueError: as ``check``.
+    """
+
+    @staticmethod
+    def check(side: int, conditional: bool, *, channels: list[int], blocks: int, heads: int = 4, context: int = 32):
+        """Refuse sizes that do not fit, before anything is built.
+
+        Raises:
+            ValueError: says which and why.
+        """
+        if side % 2 ** (len(channels) - 1):
+            raise ValueError(f"{len(channels)} resolutions do not fit an image of side {side}")
+        if channels[0] % 2:
+            raise ValueError("the first of channels must be even, for the sinusoids of the time")
+        for width in channels[1:]:
+            if width % heads:
+                raise ValueError(f"channels {width} cannot be split among {heads} heads")
+
+    def __init__(
+        self, side: int, conditional: bool, *, channels: list[int], blocks: int, heads: int = 4, context: int = 32
+    ):
+        super().__init__()
+        self.check(side, conditional, channels=channels, blocks=blocks, heads=heads, context=context)
+        time = 4 * channels[0]
+        self.time = TimeEmbedding(channels[0], time)
+        self.prompt = PromptEmbedding(context) if conditional else None
+        context = context if conditional else None
+
+        def stage(inputs: int, outputs: int, level: int) -> nn.ModuleList:
+            attention = SpatialTransformer(outputs, heads, context) if level else None
+            return nn.ModuleList([ResBlock(inputs, outputs, time)] + ([attention] if attention else []))
+
+        self.stem = nn.Conv2d(1, channels[0], 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        width, skips = channels[0], [channels[0]]
+        for level, outputs in enumerate(channels):
+            stages = nn.ModuleList()
+            for _ in range(blocks):
+                stages.append(stage(width, outputs, level))
+                width = outputs
+                skips.append(width)
+            last = level == len(channels) - 1
+            shrink = nn.Identity() if last else nn.Conv2d(width, width, 3, stride=2, padding=1)
+            self.down.append(nn.ModuleList([stages, shrink]))
+        self.middle = stage(width, width, len(channels) - 1)
+        for level, outputs in reversed(list(enumerate(channels))):
+            stages = nn.ModuleList()
+            for _ in range(blocks):
+                stages.append(stage(width + skips.pop(), outputs, level))
+                width = outputs
+            grow = nn.Identity() if level == 0 else nn.Conv2d(width, width, 3, padding=1)
+            self.up.append(nn.ModuleList([stages, grow]))
+        self.head = nn.Sequential(norm(width), nn.SiLU(), zero(nn.Conv2d(width, 1, 3, padding=1)))
+
+    def forward(self, x: Tensor, t: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """Images (B, 1, H, W), times (B,) in [0, 1000], prompts (B, 3) to the target (B, 1, H, W)."""
+        time = self.time(t)
+        tokens = self.prompt(prompt) if self.prompt is not None else None  # (B, 3, context)
+
+        def run(stage: nn.ModuleList, h: Tensor) -> Tensor:
+            h = stage[0](h, time)
+            return stage[1](h, tokens) if len(stage) > 1 else h
+
+        h = self.stem(x)
+        skips = []
+        for stages, shrink in self.down:
+            for stage in stages:
+                h = run(stage, h)
+                skips.append(h)
+            h = shrink(h)
+        h = run(self.middle, h)
+        for level, (stages, grow) in enumerate(self.up):
+            for stage in stages:
+                h = run(stage, torch.cat([h, skips.pop()], dim=1))
+            if level < len(self.up) - 1:
+                h = grow(double(h))
+        return self.head(h)

@@ -1,0 +1,60 @@
+"""The reference stage: features of the real images, and what real test images would score."""
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from . import classifier as judge
+from . import rng
+from .config import Params
+from .data import prompts, splits
+from .device import prepare
+from .files import Places, replacing, write_json
+from .metrics.adherence import digit_error
+from .metrics.frechet import Frechet
+from .metrics.manifold import Manifold
+
+
+def subset(labels: np.ndarray, count: int, purpose: str) -> np.ndarray:
+    """Sorted indices of ``count`` rows with the class shares of ``labels`` (N,), or of all if there are fewer."""
+    if count >= len(labels):
+        return np.arange(len(labels))
+    generator = np.random.default_rng(rng.seed_of("subset", purpose))
+    digits, totals = np.unique(labels, return_counts=True)
+    shares = prompts.largest_remainder(totals, count)
+    chosen = [
+        generator.choice(np.flatnonzero(labels == digit), share, replace=False)
+        for digit, share in zip(digits, shares, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def run(params: Params) -> None:
+    """Write reference.npz (features of each split) and reference.json (the floors).
+
+    Raises:
+        UserError: no such device, or an input is missing or damaged.
+    """
+    device, places = prepare(params.compute), Places(params.name)
+    dataset = splits.load(places.data)
+    network = judge.load(places.classifier, params.classifier, params.side, device)
+    features, logits = {}, {}
+    for name in splits.SPLITS:
+        images = splits.to_float(getattr(dataset, name).images, device)
+        features[name], logits[name] = judge.apply(network, images)
+    # Neighbourhoods depend on the number of points, so real and generated sets get the same.
+    manifold_rows = subset(dataset.train.labels, params.sampling.images, "manifold")
+    test_rows = subset(dataset.test.labels, params.sampling.images, "floor")
+    neighbours = Manifold(features["train"][torch.from_numpy(manifold_rows).to(device)], params.evaluation.neighbours)
+    test = features["test"][torch.from_numpy(test_rows).to(device)]
+    floors = {
+        "images": len(test_rows),
+        "fid": Frechet(features["train"])(test),
+        **neighbours(test)._asdict(),
+        "digit_error": digit_error(logits["test"].cpu()[test_rows], torch.from_numpy(dataset.test.prompts[test_rows])),
+    }
+    with replacing(places.reference) as temporary:
+        arrays = {name: value.cpu().numpy() for name, value in features.items()}
+        np.savez_compressed(temporary, **arrays, manifold_rows=manifold_rows)
+    write_json(places.floors, floors | asdict(params.evaluation))

@@ -1,0 +1,1 @@
+"""The HTML report: one file, readable without JavaScript and without a network."""

@@ -1,0 +1,74 @@
+"""The headline: what the tables say, in one sentence made from them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from ..aggregate import interval
+
+DASH = "\u2013"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits and no exponent, or an en dash where there is none."""
+    if value is None or pd.isna(value):
+        return DASH
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(places, 6)}f}"
+
+
+def best_rows(paradigm: pd.Series, cells: pd.DataFrame) -> pd.Series:
+    """FID by seed of a paradigm's best cell."""
+    guidance = 0.0 if pd.isna(paradigm.guidance) else paradigm.guidance
+    rows = cells[
+        (cells.paradigm == paradigm.paradigm)
+        & (cells.sampler == paradigm.best_sampler)
+        & (cells.steps == paradigm.best_steps)
+        & (cells.guidance == guidance)
+        & (cells.status == "ok")
+    ]
+    return rows.set_index("seed").fid
+
+
+def tied(leader: pd.Series, other: pd.Series) -> bool | None:
+    """Whether the 95% t interval of the paired log ratio of FID over seeds holds 0; None with fewer than two seeds."""
+    seeds = leader.index.intersection(other.index)
+    if len(seeds) < 2:
+        return None
+    ratio = np.log(other[seeds].to_numpy(float).clip(1e-12)) - np.log(leader[seeds].to_numpy(float).clip(1e-12))
+    low, high = interval(ratio)
+    return low <= 0 <= high
+
+
+def join(names: list[str]) -> str:
+    """Names as "A", "A and B" or "A, B and C"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame) -> str:
+    """The first sentence of the report.
+
+    Unconditional rows do not compete: they answer another question and have no guidance to choose.
+    """
+    rows = paradigms[paradigms.best_fid.notna()]
+    rivals = rows[rows.conditional.astype(bool)] if rows.conditional.any() else rows
+    if rivals.empty:
+        return "No paradigm gave samples: every training failed."
+    rivals = rivals.sort_values("best_fid")
+    leader = rivals.iloc[0]
+    floor = f"real test digits score {number(floors.fid.iloc[0])}"
+    own = best_rows(leader, cells)
+    verdicts = {row.label: tied(own, best_rows(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
+    where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"
+    if any(verdict is None for verdict in verdicts.values()):
+        lowest = f"{leader.label} has the lowest FID, {number(leader.best_fid)}"
+        return f"{lowest}, on one seed, which decides nothing; {floor}."
+    ties = [label for label, verdict in verdicts.items() if verdict]
+    if not ties:
+        return f"{leader.label} comes closest to the real digits: {where}; {floor}."
+    tie = rivals[rivals.label.isin([leader.label, *ties])]
+    span = f"{number(tie.best_fid.min())} to {number(tie.best_fid.max())}"
+    return f"No clear winner: {join([leader.label, *ties])} tie for the lowest FID, {span}; {floor}."

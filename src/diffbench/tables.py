@@ -1,0 +1,213 @@
+"""The versioned tables: their declared schema, and pandas frames to Parquet and CSV and back."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import UserError
+from .files import replacing, write_json
+
+VERSION = "1.0"  # minor: a column was added; major: one was changed or taken away
+DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, type (a key of DTYPES), unit ("1" for a share) and meaning."""
+
+    name: str
+    type: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's key, by which its rows are sorted, its columns and its meaning."""
+
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+
+_CELL = (
+    Column("paradigm", "string", "", "id of the row in params.yaml"),
+    Column("seed", "integer", "", "training seed, also of the sampling noise"),
+    Column("sampler", "string", "", "name of the sampler"),
+    Column("steps", "integer", "steps", "sampler steps"),
+    Column("guidance", "number", "", "guidance scale: 1 conditional, 0 unconditional"),
+)
+_SCORES = (
+    Column("fid", "number", "", "Frechet distance to the training split in classifier features; not Inception FID"),
+    Column("precision", "number", "1", "share of samples within a real neighbourhood"),
+    Column("recall", "number", "1", "share of real images within a generated neighbourhood"),
+    Column("density", "number", "", "mean number of real neighbourhoods around a sample over k"),
+    Column("coverage", "number", "1", "share of real neighbourhoods that hold a sample"),
+    Column("digit_error", "number", "1", "share of samples that show another digit than asked for"),
+)
+TABLES = {
+    "cells": Table(
+        "One row a cell: a trained network sampled one way.",
+        ("paradigm", "seed", "sampler", "steps", "guidance"),
+        (
+            *_CELL,
+            Column("nfe", "integer", "evaluations", "network evaluations for one image"),
+            Column("status", "string", "", "ok, or failed: the training diverged or a sample is not finite"),
+            Column("native", "boolean", "", "the sampler and step count of the paradigm's own paper"),
+            Column("images", "integer", "images", "samples scored"),
+            *_SCORES,
+            Column("weight_error", "number", "1", "share of samples of another weight than asked for"),
+            Column("slant_error", "number", "1", "share of samples of another slant than asked for"),
+        ),
+    ),
+    "floors": Table(
+        "What real test images score in the place of samples, at the same number of images where there are enough.",
+        ("split",),
+        (
+            Column("split", "string", "", "the split scored"),
+            Column("images", "integer", "images", "images scored"),
+            *_SCORES,
+        ),
+    ),
+    "selection": Table(
+        "The guidance scales each paradigm was chosen from: selection images against the validation split.",
+        ("paradigm", "seed", "sampler", "guidance"),
+        (
+            Column("paradigm", "string", "", "id of the row in params.yaml"),
+            Column("seed", "integer", "", "training seed"),
+            Column("sampler", "string", "", "name of the sampler"),
+            Column("guidance", "number", "", "guidance scale"),
+            Column("fid", "number", "", "FID of the selection images against the validation split"),
+        ),
+    ),
+    "training": Table(
+        "Training loss over images seen; its scale depends on the target, so compare it within a target only.",
+        ("paradigm", "seed", "images"),
+        (
+            Column("paradigm", "string", "", "id of the row in params.yaml"),
+            Column("seed", "integer", "", "training seed"),
+            Column("images", "integer", "images", "training images seen"),
+            Column("loss", "number", "", "mean squared error of the target over the stretch that ends here"),
+            Column("status", "string", "", "ok, or failed: the loss stopped being finite"),
+        ),
+    ),
+    "paradigms": Table(
+        "One row a paradigm: what it is, its guidance scale chosen on validation, and its best cells.",
+        ("paradigm",),
+        (
+            Column("paradigm", "string", "", "id of the row in params.yaml"),
+            Column("label", "string", "", "its name in the report"),
+            Column("role", "string", "", "recipe of the article, or bridge between recipes"),
+            Column("network", "string", "", "network"),
+            Column("path", "string", "", "probability path"),
+            Column("target", "string", "", "what the network predicts"),
+            Column("times", "string", "", "density of training times"),
+            Column("conditional", "boolean", "", "trained with prompts"),
+            Column("parameters", "integer", "", "trained parameters"),
+            Column("macs", "integer", "MAC", "multiply-accumulates of one evaluation of one image"),
+            Column("seeds_ok", "integer", "", "seeds whose training did not fail"),
+            Column("guidance", "number", "", "scale with the lowest mean FID on the validation split"),
+            Column("best_sampler", "string", "", "sampler of the lowest mean FID at that scale"),
+            Column("best_steps", "integer", "steps", "its steps"),
+            Column("best_nfe", "integer", "evaluations", "its network evaluations"),
+            Column("best_fid", "number", "", "its mean FID over seeds"),
+            Column("best_fid_low", "number", "", "lower end of the 95% t interval over seeds"),
+            Column("best_fid_high", "number", "", "upper end of the 95% t interval over seeds"),
+            Column("few_fid", "number", "", "lowest mean FID within 16 evaluations at that scale"),
+            Column("few_nfe", "integer", "evaluations", "evaluations of that cell"),
+            Column("precision", "number", "1", "mean precision of the best cell"),
+            Column("recall", "number", "1", "mean recall of the best cell"),
+            Column("digit_error", "number", "1", "mean digit error of the best cell"),
+        ),
+    ),
+    "cost": Table(
+        "What was measured with a clock. The only table that differs between two runs on one machine.",
+        ("stage", "paradigm", "seed", "sampler", "steps", "guidance"),
+        (
+            Column("stage", "string", "", "train or sample"),
+            *_CELL,
+            Column("seconds", "number", "s", "of the whole training"),
+            Column("seconds_per_1000", "number", "s", "to train on, or to sample, 1,000 images"),
+            Column("peak_memory_bytes", "integer", "B", "most the device's allocator held; empty on a CPU"),
+        ),
+    ),
+    "provenance": Table(
+        "What the results rest on.",
+        ("key",),
+        (
+            Column("key", "string", "", "name of the fact"),
+            Column("value", "string", "", "its value"),
+        ),
+    ),
+}
+
+
+def frame(name: str, rows: list[dict]) -> pd.DataFrame:
+    """A frame with exactly the declared columns and dtypes, sorted by key.
+
+    Raises:
+        ValueError: a row has an undeclared column or two rows have one key.
+    """
+    table = TABLES[name]
+    columns = [column.name for column in table.columns]
+    extra = sorted({key for row in rows for key in row} - set(columns))
+    if extra:
+        raise ValueError(f"table {name}: undeclared columns {extra}")
+    data = pd.DataFrame(rows, columns=columns).astype({column.name: DTYPES[column.type] for column in table.columns})
+    if data.duplicated(list(table.key)).any():
+        raise ValueError(f"table {name}: two rows with one key")
+    return data.sort_values(list(table.key), kind="stable").reset_index(drop=True)
+
+
+def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
+    """Write every frame as Parquet and CSV, and datapackage.json that describes them."""
+    for name, data in frames.items():
+        arrow = pa.Table.from_pandas(data, preserve_index=False)
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"diffbench_schema": VERSION.encode()})
+        with replacing(folder / f"{name}.parquet") as temporary:
+            pq.write_table(arrow, temporary)
+        with replacing(folder / f"{name}.csv") as temporary:
+            data.to_csv(temporary, index=False, lineterminator="\n")  # floats print so that they read back exactly
+    resources = [
+        {
+            "name": name,
+            "path": f"{name}.csv",
+            "description": TABLES[name].description,
+            "schema": {
+                "primaryKey": list(TABLES[name].key),
+                "fields": [vars(column) for column in TABLES[name].columns],
+            },
+        }
+        for name in frames
+    ]
+    write_json(folder / "datapackage.json", {"name": "diffbench", "version": VERSION, "resources": resources})
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """A table from its Parquet file.
+
+    Raises:
+        UserError: missing, damaged, or written with another major version of the schema.
+    """
+    path = folder / f"{name}.parquet"
+    try:
+        arrow = pq.read_table(io.BytesIO(path.read_bytes()))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run 'snakemake --cores all' to make it") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run 'snakemake --cores all' again") from None
+    found = (arrow.schema.metadata or {}).get(b"diffbench_schema", b"none").decode()
+    if found.split(".")[0] != VERSION.split(".")[0]:
+        raise UserError(f"{path}: has table schema {found}, this diffbench reads {VERSION}; make the tables again")
+    data = arrow.to_pandas()
+    return data.astype({c.name: DTYPES[c.type] for c in TABLES[name].columns if c.name in data})
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file ``write`` makes."""
+    tables = [folder / f"{name}.{kind}" for name in TABLES for kind in ("parquet", "csv")]
+    return [*tables, folder / "datapackage.json"]

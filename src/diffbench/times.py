@@ -1,0 +1,41 @@
+"""Times: where training looks, and where sampling steps."""
+
+import torch
+from torch import Tensor
+
+
+def uniform(u: Tensor) -> Tensor:
+    """t uniform on (0, 1]."""
+    return 1 - u
+
+
+def logit_normal(u: Tensor) -> Tensor:
+    """t = sigmoid(n), n ~ N(0, 1): SD3's density, arXiv:2403.03206, eq. 19 with m = 0, s = 1."""
+    return torch.sigmoid(torch.special.ndtri((1 - u).clamp(1e-6, 1 - 1e-6)))
+
+
+DENSITIES = {"uniform": uniform, "logit-normal": logit_normal}
+
+
+def training_times(density: str, u: Tensor, levels: int | None) -> Tensor:
+    """Map uniform draws u in [0, 1) to training times, (B,) to (B,).
+
+    Densities are quantile functions of u, so rows with different densities train on the same draws. On a
+    schedule of ``levels`` integer steps the time is rounded up to the next i / levels, i >= 1.
+    """
+    t = DENSITIES[density](u)
+    return (t * levels).ceil().clamp(min=1) / levels if levels else t
+
+
+def trailing(steps: int, levels: int | None) -> Tensor:
+    """The S + 1 times 1 = t_0 > ... > t_S = 0 of an S-step sampler, float64, (S + 1,).
+
+    "Trailing" spacing always starts at t = 1, the noisiest level (arXiv:2305.08891, table 2).
+
+    Raises:
+        ValueError: more steps than the schedule has levels.
+    """
+    if levels and steps > levels:
+        raise ValueError(f"{steps} steps on a schedule of {levels}")
+    t = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps
+    return (t * levels).round() / levels if levels else t

@@ -1,0 +1,226 @@
+"""Training one paradigm with one seed: resumable, and the same for every paradigm.
+
+Every row sees the same images in the same order with the same noise and the same uniform draws of time, because
+those come from generators that know the seed and the step and not the paradigm.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checkpoint, model, rng
+from .config import Paradigm, Params, Training
+from .data import prompts, splits
+from .device import autocast, device_name, peak_memory, prepare, synchronise
+from .ema import EMA
+from .errors import UserError
+from .files import Places, sha256, write_json
+from .objective import loss
+from .progress import Progress
+from .times import training_times
+
+CURVE = 100  # points of the loss curve in history.json
+
+
+def image_order(count: int, steps: int, batch: int, seed: int) -> Tensor:
+    """Indices of the training images of each step, (steps, batch): one shuffled epoch after another."""
+    epochs = -(-steps * batch // count)
+    order = [torch.randperm(count, generator=rng.generator(seed, "order", epoch)) for epoch in range(epochs)]
+    return torch.cat(order)[: steps * batch].reshape(steps, batch)
+
+
+def drop_words(prompt: Tensor, training: Training, generator: torch.Generator) -> Tensor:
+    """Prompts (B, 3) with weight and slant each turned to "any", and whole prompts to null, at random."""
+    words = torch.rand(len(prompt), 2, device=prompt.device, generator=generator) < training.word_drop
+    whole = torch.rand(len(prompt), 1, device=prompt.device, generator=generator) < training.prompt_drop
+    unknown = torch.tensor([prompts.ANY_WEIGHT, prompts.ANY_SLANT], device=prompt.device)
+    attributes = torch.where(words, unknown, prompt[:, 1:])
+    return torch.where(whole, prompts.NULL, torch.cat([prompt[:, :1], attributes], dim=1))
+
+
+def first_failure(losses: Tensor) -> int | None:
+    """The index of the first loss that is not finite, or None."""
+    bad = (~torch.isfinite(losses)).nonzero()
+    return int(bad[0]) if len(bad) else None
+
+
+def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.device) -> str:
+    """A hash of all that a resume point depends on: params, code, data, torch and device."""
+    row = {
+        key: value for key, value in asdict(paradigm).items() if key not in ("label", "role", "samplers", "guidance")
+    }
+    source = Path(__file__).parent
+    code = [sha256(path) for path in sorted(source.glob("*.py")) + sorted((source / "networks").glob("*.py"))]
+    facts = [row, seed, asdict(params.training), asdict(params.compute), code, sha256(Places(params.name).data)]
+    return hashlib.sha256(json.dumps([*facts, torch.__version__, device.type], sort_keys=True).encode()).hexdigest()
+
+
+class Trainer:
+    """The state of a training run: network, average, optimiser and losses, saved and restored as one."""
+
+    def __init__(self, params: Params, paradigm: Paradigm, seed: int, device: torch.device, dataset: splits.Dataset):
+        self.params, self.paradigm, self.seed, self.device = params, paradigm, seed, device
+        training = params.training
+        with torch.random.fork_rng(devices=[]):  # the only use of the global state: torch's own initialisers
+            torch.manual_seed(rng.seed_of(seed, "weights"))
+            self.denoiser = model.build(paradigm, params.side)
+        self.denoiser.to(device)
+        self.parameters = list(self.denoiser.parameters())
+        self.weights = [value.detach() for value in self.denoiser.net.state_dict().values()]
+        self.ema = EMA(self.denoiser.net, training.ema)
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=paradigm.lr, betas=(0.9, 0.999), weight_decay=training.weight_decay, fused=True
+        )
+        self.steps = math.ceil(training.images / training.batch_size)
+        self.done, self.seconds = 0, 0.0
+        self.losses = torch.zeros(self.steps, device=device)
+        self.images = splits.to_float(dataset.train.images, device)  # (N, 1, H, W), resident
+        self.prompts = torch.from_numpy(dataset.train.prompts).to(device)  # (N, 3)
+        self.order = image_order(len(self.images), self.steps, training.batch_size, seed).to(device)
+        self.generator = torch.Generator(device)
+
+    def step(self) -> None:
+        """One update of the network and of its average."""
+        training, n = self.params.training, self.done
+        index = self.order[n]
+        x0 = self.images[index]  # (B, 1, H, W)
+        self.generator.manual_seed(rng.seed_of(self.seed, "train", n))
+        eps = torch.randn(x0.shape, device=self.device, generator=self.generator)
+        u = torch.rand(len(x0), device=self.device, generator=self.generator)
+        t = training_times(self.paradigm.times, u, self.denoiser.path.levels)
+        prompt = drop_words(self.prompts[index], training, self.generator) if self.paradigm.conditional else None
+        with autocast(self.device, self.params.compute):
+            value = loss(self.denoiser, x0, prompt, t, eps).mean()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, training.grad_clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.paradigm.lr * min(1.0, (n + 1) / max(training.warmup, 1))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.ema.update(self.weights, n + 1)
+        self.losses[n] = value.detach()
+        self.done = n + 1
+
+    def save(self, path: Path, key: str) -> None:
+        """Write a resume point."""
+        tensors = {"losses": self.losses}
+        tensors |= {f"net.{name}": value for name, value in self.denoiser.net.state_dict().items()}
+        tensors |= {f"ema.{name}": value for name, value in self.ema.weights.items()}
+        for i, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{name}": value for name, value in state.items()}
+        checkpoint.save(path, tensors, {"key": key, "done": self.done, "seconds": self.seconds})
+
+    def restore(self, path: Path, key: str) -> bool:
+        """Take up a resume point if there is a whole one of this very training; say so if there is not."""
+        if not path.exists():
+            return False
+        try:
+            tensors, header = checkpoint.load(path)
+            if header["key"] != key:
+                raise UserError(f"{path}: of other params, code or data")
+            state = self.optimiser.state_dict()
+            for name, value in tensors.items():
+                if name.startswith("optimiser."):
+                    _, index, field = name.split(".")
+                    state["state"].setdefault(int(index), {})[field] = value
+            take = lambda part: {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}  # noqa: E731
+            self.denoiser.net.load_state_dict(take("net."))
+            for name, value in take("ema.").items():
+                self.ema.weights[name].copy_(value)
+            self.optimiser.load_state_dict(state)
+            self.losses.copy_(tensors["losses"])
+            self.done, self.seconds = header["done"], header["seconds"]
+        except UserError as error:
+            print(f"{error}; training starts again")
+            path.unlink()
+            return False
+        return True
+
+
+def curve(losses: Tensor, batch: int) -> list[dict[str, float]]:
+    """The loss averaged over about CURVE equal stretches, against images seen at the end of each."""
+    stretch = max(1, math.ceil(len(losses) / CURVE))
+    return [
+        {"images": min(start + stretch, len(losses)) * batch, "loss": float(losses[start : start + stretch].mean())}
+        for start in range(0, len(losses), stretch)
+    ]
+
+
+def run(params: Params, paradigm_id: str, seed: int, watch: Callable[[Trainer], Any] | None = None) -> None:
+    """The train stage: model.safetensors (averaged weights), history.json and cost.json.
+
+    A loss that is not finite ends the training with status "failed": a result, not an error.
+
+    Args:
+        watch: called after every step; tests use it to interrupt.
+
+    Raises:
+        UserError: no such device, or the data file is missing or damaged.
+    """
+    device, paradigm, places = prepare(params.compute), params.paradigms[paradigm_id], Places(params.name)
+    trainer = Trainer(params, paradigm, seed, device, splits.load(places.data))
+    resume, key = places.checkpoints / f"{paradigm_id}-{seed}.safetensors", resume_key(params, paradigm, seed, device)
+    if trainer.restore(resume, key):
+        print(f"resumed at step {trainer.done} of {trainer.steps}")
+    label = f"train {paradigm_id} seed {seed}"
+    progress = Progress(label, trainer.steps, "steps", done=trainer.done)
+    failed, before, saved = first_failure(trainer.losses[: trainer.done]), trainer.seconds, time.monotonic()
+    started = saved
+    checked = trainer.done
+    while trainer.done < trainer.steps and failed is None:
+        trainer.step()
+        if watch:
+            watch(trainer)
+        if trainer.done % 50 and trainer.done < trainer.steps:
+            continue  # reading a loss waits for the device, so it is done rarely
+        recent = trainer.losses[checked : trainer.done].cpu()
+        failure = first_failure(recent)
+        failed = None if failure is None else checked + failure
+        checked = trainer.done
+        progress.update(trainer.done, f"loss {float(recent.mean()):.4f}")
+        trainer.seconds = before + time.monotonic() - started
+        if time.monotonic() - saved >= params.training.checkpoint_seconds and failed is None:
+            trainer.save(resume, key)
+            saved = time.monotonic()
+    synchronise(device)
+    trainer.seconds = before + time.monotonic() - started
+    _finish(trainer, places.train(paradigm_id, seed), failed)
+    resume.unlink(missing_ok=True)
+
+
+def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
+    batch = trainer.params.training.batch_size
+    status = "ok" if failed is None else "failed"
+    whole = trainer.losses[: trainer.done if failed is None else failed].cpu()
+    history: dict[str, Any] = {
+        "status": status,
+        "steps": trainer.done,
+        "images": trainer.done * batch,
+        "parameters": model.parameters(trainer.denoiser),
+        "curve": curve(whole, batch),
+    }
+    if failed is not None:
+        history |= {"failed_step": failed, "failed_loss": str(float(trainer.losses[failed]))}
+        print(
+            f"{trainer.paradigm.id} seed {trainer.seed}: loss {history['failed_loss']} at step {failed}; status failed"
+        )
+    header = {"paradigm": trainer.paradigm.id, "seed": trainer.seed, "status": status}
+    checkpoint.save(folder / "model.safetensors", trainer.ema.weights, header)
+    write_json(folder / "history.json", history)
+    write_json(
+        folder / "cost.json",
+        {
+            "device": device_name(trainer.device),
+            "seconds": trainer.seconds,
+            "images_per_second": trainer.done * batch / max(trainer.seconds, 1e-9),
+            "peak_memory_bytes": peak_memory(trainer.device),
+        },
+    )

@@ -1,0 +1,142 @@
+# What the rules share: the runs, their checked params, and the parts of them a stage depends on.
+import json
+import sys
+import time
+from functools import cache, reduce
+from operator import getitem
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from diffbench import config as params_files
+from diffbench.errors import UserError
+from diffbench.files import Places
+from diffbench.progress import clock
+from diffbench import tables
+
+min_version("9.27")
+
+if config:
+    raise WorkflowError("--config and --configfile are not read: edit params.yaml, which DVC reads too")
+
+STARTED = time.time()
+PYTHON = "python"
+SOURCE = "src/diffbench/"
+
+
+def stop(error):
+    """End with one line a mistake and exit code 2, before anything runs; Snakemake's own errors exit 1."""
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(2)
+
+
+try:
+    DEFAULT_RUN, WHY = params_files.default_run()
+    params_files.load(DEFAULT_RUN)
+    KNOWN_RUNS = list(
+        dict.fromkeys([params_files.read_yaml(params_files.PARAMS)["name"], *params_files.preset_names()])
+    )
+except UserError as error:
+    stop(error)
+
+
+@cache
+def params_of(run):
+    """The checked params of a run; its mistakes end the whole call."""
+    try:
+        return params_files.load(run)
+    except UserError as error:
+        stop(error)
+
+
+def pick(run, *keys):
+    """The values of dotted keys, as text that does not change when keys are reordered or a comment is added.
+
+    The keys are those that the same stage lists in dvc.yaml.
+    """
+    raw = params_of(run).raw
+    return {key: json.dumps(reduce(getitem, key.split("."), raw), sort_keys=True) for key in keys}
+
+
+def tracked(*keys):
+    """A params function; {paradigm} in a key stands for the wildcard."""
+    return lambda wildcards: pick(wildcards.run, *(key.format(**wildcards) for key in keys))
+
+
+def source(*names):
+    """Source files whose change makes a stage run again: those that decide a number, not the plumbing."""
+    return [SOURCE + name for name in names]
+
+
+NETWORK_SOURCES = source(
+    "denoiser.py",
+    "model.py",
+    "paths.py",
+    "rng.py",
+    "targets.py",
+    "times.py",
+    "networks/__init__.py",
+    "networks/dit.py",
+    "networks/layers.py",
+    "networks/mmdit.py",
+    "networks/unet.py",
+)
+METRIC_SOURCES = source("metrics/adherence.py", "metrics/frechet.py", "metrics/manifold.py")
+
+
+def gpus(wildcards):
+    """GPUs a job asks for: one where its run's device is CUDA. A cap of one would also serialise CPU training."""
+    return int(params_of(wildcards.run).compute.device == "cuda")
+
+
+def threads_of(wildcards):
+    """The threads the params fix for a job."""
+    return params_of(wildcards.run).compute.threads
+
+
+def manifest_of(run):
+    """The last file of a run."""
+    return Places(run).manifest.as_posix()
+
+
+def requested_runs():
+    """The runs that were asked for on the command line, or the default one."""
+    asked = set(workflow.dag_settings.targets or [])
+    return [run for run in KNOWN_RUNS if run in asked or manifest_of(run) in asked] or [DEFAULT_RUN]
+
+
+def elapsed():
+    """Time since the Snakefile was read."""
+    return clock(time.time() - STARTED)
+
+
+def refuse_unknown_state():
+    """Refuse to plan over results that Snakemake has no records of, where an edited param would go unnoticed."""
+    if any(flag in sys.argv for flag in ("--touch", "-t", "--unlock", "--lint", "-l")):
+        return
+    if any(Path(".snakemake/metadata").glob("*")):
+        return
+    for run in KNOWN_RUNS:
+        if Path(manifest_of(run)).exists():
+            stop(
+                f"results/{run} was made elsewhere and Snakemake has no records of it; "
+                f"'python -m diffbench adopt {run}' checks it and takes it over, or delete results/{run}"
+            )
+
+
+# Said while parsing, because onstart is silent in dry runs and where there is nothing to do.
+if workflow.is_main_process:
+    refuse_unknown_state()
+    if not set(KNOWN_RUNS) & set(sys.argv):
+        print(WHY, file=sys.stderr)
+
+
+wildcard_constraints:
+    run="[a-z][a-z0-9-]*",
+    paradigm="[a-z][a-z0-9-]*",
+    seed=r"\d+",
+    steps=r"\d+|native",

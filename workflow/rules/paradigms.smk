@@ -1,0 +1,104 @@
+# train -> sample -> evaluate, for each paradigm and seed.
+
+
+def sampled(wildcards):
+    """The sampling stages a paradigm is scored over; `native` where params give it one."""
+    steps = params_of(wildcards.run).step_values(wildcards.paradigm)
+    return expand("results/{{run}}/samples/{{paradigm}}/{{seed}}/{steps}.{kind}", steps=steps, kind=["npz", "json"])
+
+
+def sample_keys(wildcards):
+    """The params a sampling stage depends on; its step count stands in the command unless it is the native one."""
+    own = [f"sampling.native.{wildcards.paradigm}"] if wildcards.steps == "native" else []
+    row = [f"paradigms.{wildcards.paradigm}.{key}" for key in ("guidance", "samplers")]
+    shared = [f"sampling.{key}" for key in ("batch_size", "clip", "guidance", "images", "selection_images")]
+    return pick(wildcards.run, "compute", *own, *row, *shared)
+
+
+rule train:
+    input:
+        "results/{run}/data.npz",
+        source("ema.py", "objective.py", "train.py"),
+        NETWORK_SOURCES,
+    output:
+        "results/{run}/train/{paradigm}/{seed}/model.safetensors",
+        "results/{run}/train/{paradigm}/{seed}/history.json",
+        "results/{run}/train/{paradigm}/{seed}/cost.json",
+    log:
+        "logs/{run}/train/{paradigm}-{seed}.log",
+    # Longest jobs first, so that no training starts when the other cores have nothing left to do.
+    priority: 10
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked(
+            "compute",
+            "paradigms.{paradigm}.conditional",
+            "paradigms.{paradigm}.lr",
+            "paradigms.{paradigm}.network",
+            "paradigms.{paradigm}.path",
+            "paradigms.{paradigm}.size",
+            "paradigms.{paradigm}.target",
+            "paradigms.{paradigm}.times",
+            "training",
+        ),
+    shell:
+        "python -m diffbench train {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"
+
+
+rule sample:
+    input:
+        "results/{run}/data.npz",
+        "results/{run}/train/{paradigm}/{seed}/model.safetensors",
+        source("guidance.py", "sample.py", "samplers.py"),
+        NETWORK_SOURCES,
+    output:
+        "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
+        "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
+    log:
+        "logs/{run}/sample/{paradigm}-{seed}-{steps}.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=sample_keys,
+    shell:
+        "python -m diffbench sample {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed}"
+        " --steps {wildcards.steps} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        "results/{run}/data.npz",
+        "results/{run}/classifier.safetensors",
+        "results/{run}/reference.npz",
+        sampled,
+        source("evaluate.py"),
+        METRIC_SOURCES,
+    output:
+        "results/{run}/evaluate/{paradigm}/{seed}.json",
+        "results/{run}/evaluate/{paradigm}/{seed}.png",
+        "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
+    log:
+        "logs/{run}/evaluate/{paradigm}-{seed}.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked(
+            "compute",
+            "evaluation",
+            "paradigms.{paradigm}.conditional",
+            "paradigms.{paradigm}.guidance",
+            "paradigms.{paradigm}.samplers",
+            "sampling",
+        ),
+    shell:
+        "python -m diffbench evaluate {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"

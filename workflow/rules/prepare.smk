@@ -1,0 +1,59 @@
+# data -> classifier -> reference: what every paradigm shares.
+
+
+rule data:
+    input:
+        source("data/digits.py", "data/mnist.py", "data/prompts.py", "data/splits.py"),
+    output:
+        "results/{run}/data.npz",
+        "results/{run}/data.json",
+    log:
+        "logs/{run}/data.log",
+    conda:
+        "../envs/diffbench.yaml"
+    params:
+        tracked=tracked("data"),
+    shell:
+        "python -m diffbench data {wildcards.run} > {log} 2>&1"
+
+
+rule classifier:
+    input:
+        "results/{run}/data.npz",
+        source("classifier.py", "rng.py"),
+    output:
+        "results/{run}/classifier.safetensors",
+        "results/{run}/classifier.json",
+    log:
+        "logs/{run}/classifier.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked("classifier", "compute"),
+    shell:
+        "python -m diffbench classifier {wildcards.run} > {log} 2>&1"
+
+
+rule reference:
+    input:
+        "results/{run}/data.npz",
+        "results/{run}/classifier.safetensors",
+        source("reference.py"),
+        METRIC_SOURCES,
+    output:
+        "results/{run}/reference.npz",
+        "results/{run}/reference.json",
+    log:
+        "logs/{run}/reference.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked("compute", "evaluation", "sampling.images"),
+    shell:
+        "python -m diffbench reference {wildcards.run} > {log} 2>&1"

@@ -1,0 +1,99 @@
+# aggregate -> report -> manifest: what people read, and the handing of the run's state to DVC.
+
+
+def of_all(*patterns):
+    """Files of every paradigm and seed of a run."""
+
+    def files(wildcards):
+        params = params_of(wildcards.run)
+        return expand(
+            list(patterns), run=wildcards.run, paradigm=list(params.paradigms), seed=params.seeds, allow_missing=True
+        )
+
+    return files
+
+
+def table_files(folder):
+    """The files of all tables under a folder that may hold wildcards."""
+    return [path.as_posix() for path in tables.files(Path(folder))]
+
+
+rule aggregate:
+    input:
+        "results/{run}/data.json",
+        "results/{run}/classifier.json",
+        "results/{run}/reference.json",
+        of_all(
+            "results/{run}/train/{paradigm}/{seed}/history.json",
+            "results/{run}/train/{paradigm}/{seed}/cost.json",
+            "results/{run}/evaluate/{paradigm}/{seed}.json",
+            "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
+        ),
+        source("aggregate.py", "cost.py", "provenance.py", "tables.py"),
+    output:
+        report(
+            table_files("reports/{run}/tables"),
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"run": "{run}"},
+        ),
+        "reports/{run}/metrics.json",
+    log:
+        "logs/{run}/aggregate.log",
+    conda:
+        "../envs/diffbench.yaml"
+    params:
+        tracked=tracked("compute", "evaluation", "paradigms", "sampling", "seeds"),
+    shell:
+        "python -m diffbench aggregate {wildcards.run} > {log} 2>&1"
+
+
+rule report:
+    input:
+        table_files("reports/{run}/tables"),
+        of_all("results/{run}/evaluate/{paradigm}/{seed}.png"),
+        source(
+            "report/__init__.py",
+            "report/charts.py",
+            "report/finding.py",
+            "report/page.py",
+            "report/report.css",
+            "report/report.html.j2",
+        ),
+    output:
+        report(
+            "reports/{run}/report.html",
+            caption="../report/page.rst",
+            category="Comparison",
+            labels={"run": "{run}"},
+        ),
+    log:
+        "logs/{run}/report.log",
+    conda:
+        "../envs/diffbench.yaml"
+    params:
+        tracked=tracked("data", "name", "sampling", "seeds", "training"),
+    shell:
+        "python -m diffbench report {wildcards.run} > {log} 2>&1"
+
+
+# Depends on all params and all of the source, so that it runs whenever anything did: DVC stops early where an output
+# comes out the same, and without this Snakemake would never hear of it.
+rule manifest:
+    input:
+        "reports/{run}/report.html",
+        sorted(
+            path.as_posix()
+            for path in Path("src/diffbench").rglob("*")
+            if path.suffix in (".py", ".j2", ".css", ".js")
+        ),
+    output:
+        "results/{run}/manifest.json",
+    log:
+        "logs/{run}/manifest.log",
+    conda:
+        "../envs/diffbench.yaml"
+    params:
+        tracked=lambda wildcards: {"params.yaml": json.dumps(params_of(wildcards.run).raw, sort_keys=True)},
+    shell:
+        "python -m diffbench manifest {wildcards.run} > {log} 2>&1"
