@@ -35,4 +35,4 @@ def load(path: Path, paradigm: Paradigm, side: int, device: torch.device) -> tup
         denoiser.net.load_state_dict(weights)
     except RuntimeError:
         raise UserError(f"{path}: holds another network than params say; delete it and run again") from None
-    return denoiser.to(device).eval().requires_grad_(False), header["status"]
+    return denoiser.to(device, memory_format=torch.channels_last).eval().requires_grad_(False), header["status"]

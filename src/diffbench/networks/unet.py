@@ -137,8 +137,10 @@ class UNet(nn.Module):
             for _ in range(blocks):
                 stages.append(stage(width + skips.pop(), outputs, level))
                 width = outputs
-            grow = nn.Identity() if level == 0 else nn.Conv2d(width, width, 3, padding=1)
+            above = channels[max(level - 1, 0)]
+            grow = nn.Identity() if level == 0 else nn.Conv2d(width, above, 3, padding=1)
             self.up.append(nn.ModuleList([stages, grow]))
+            width = above
         self.head = nn.Sequential(norm(width), nn.SiLU(), zero(nn.Conv2d(width, 1, 3, padding=1)))
 
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor | None = None) -> Tensor:

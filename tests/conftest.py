@@ -1,0 +1,73 @@
+"""Shared fixtures: the repository's root, analytic denoisers, and a small run to work on."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from diffbench import config
+from diffbench.files import Places
+
+ROOT = Path(__file__).parent.parent
+
+settings.register_profile("diffbench", deadline=None)  # a busy machine is not a failure
+settings.load_profile("diffbench")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def at_root(monkeypatch):
+    """The repository's root as working directory, for what only reads it."""
+    monkeypatch.chdir(ROOT)
+    return ROOT
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A working directory with the params, presets and schema of the repository and nothing else."""
+    (tmp_path / "workflow").mkdir()
+    for name in ("presets", "schemas"):
+        shutil.copytree(ROOT / "workflow" / name, tmp_path / "workflow" / name)
+    shutil.copy(ROOT / "workflow/presets/mnist.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A folder in which the smoke run's data, classifier and reference are made; copy it, do not write to it."""
+    from diffbench import cli
+
+    folder = tmp_path_factory.mktemp("prepared")
+    shutil.copytree(ROOT / "workflow", folder / "workflow")
+    shutil.copy(ROOT / "workflow/presets/mnist.yaml", folder / "params.yaml")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for stage in ("data", "classifier", "reference"):
+            assert cli.main([stage, "smoke"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def smoke(prepared, tmp_path, monkeypatch):
+    """The checked params of the smoke run, in a copy of ``prepared``."""
+    folder = tmp_path / "smoke"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    return config.load("smoke")
+
+
+@pytest.fixture
+def places(smoke):
+    """Where the files of the smoke run lie."""
+    return Places(smoke.name)

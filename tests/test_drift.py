@@ -1,0 +1,149 @@
+"""Snakemake's and DVC's graphs are one: the same jobs, commands, inputs, outputs and tracked params."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+
+import pytest
+from conftest import ROOT
+
+SNAKEMAKE = """
+import json, sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import *
+from snakemake.settings.enums import Quietness
+with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    flow = api.workflow(resource_settings=ResourceSettings(cores=1), config_settings=ConfigSettings(),
+                        storage_settings=StorageSettings(), snakefile=Path("Snakefile"))
+    with redirect_stdout(StringIO()):
+        flow.dag(DAGSettings(targets={sys.argv[1]}, forceall=True)).printd3dag()
+    jobs = [job for job in flow._workflow.dag.jobs if job.output]
+    print(json.dumps([{"rule": job.rule.name, "command": job.shellcmd, "inputs": sorted(map(str, job.input)),
+                       "outputs": sorted(map(str, job.output)), "params": sorted(job.params.tracked)} for job in jobs]))
+"""
+
+DVC = """
+import json
+from dvc.repo import Repo
+from dvc.dependency import ParamsDependency
+stages = []
+for stage in Repo(".").index.stages:
+    params = [d for d in stage.deps if isinstance(d, ParamsDependency)]
+    stages.append({"name": stage.name, "command": stage.cmd,
+                   "inputs": sorted(d.def_path for d in stage.deps if not isinstance(d, ParamsDependency)),
+                   "outputs": sorted(o.def_path for o in stage.outs),
+                   "params": sorted(key for d in params for key in (d.params or [d.def_path]))})
+print(json.dumps(stages))
+"""
+
+
+def ask(script, *arguments, cwd):
+    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module", params=["smoke", "digits", "mnist"])
+def graphs(request, tmp_path_factory):
+    """Both graphs of a preset that is params.yaml, by the set of their outputs."""
+    folder = tmp_path_factory.mktemp("drift")
+    for name in ("src", "workflow", "profiles", ".dvc"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
+    for name in ("Snakefile", "dvc.yaml", "params.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    write = [sys.executable, "-m", "diffbench", "params", "--preset", request.param, "--write", "--force"]
+    subprocess.run(write, cwd=folder, check=True, capture_output=True)
+    jobs = ask(SNAKEMAKE, request.param, cwd=folder)
+    stages = ask(DVC, cwd=folder)
+    return {frozenset(j["outputs"]): j for j in jobs}, {frozenset(s["outputs"]): s for s in stages}
+
+
+def test_the_same_jobs_make_the_same_files(graphs):
+    snakemake, dvc = graphs
+    assert set(snakemake) == set(dvc) and len(dvc) > 20
+
+
+def test_commands_are_the_same(graphs):
+    snakemake, dvc = graphs
+    for outputs, job in snakemake.items():
+        assert re.sub(r"\s*2?>.*", "", job["command"]).strip() == dvc[outputs]["command"].strip()
+
+
+def test_tracked_params_are_the_same(graphs):
+    snakemake, dvc = graphs
+    for outputs, job in snakemake.items():
+        assert job["params"] == dvc[outputs]["params"], job["rule"]
+
+
+def test_inputs_are_the_same(graphs):
+    """DVC's fan-in needs folders; each must stand for files that Snakemake lists, and list nothing else."""
+    snakemake, dvc = graphs
+    for outputs, job in snakemake.items():
+        files = {path for path in job["inputs"] if not path.endswith("/")}
+        folders = [path for path in dvc[outputs]["inputs"] if "." not in path.rsplit("/", 1)[-1]]
+        single = set(dvc[outputs]["inputs"]) - set(folders)
+        covered = {path for path in files if any(path.startswith(f"{folder}/") for folder in folders)}
+        assert single == files - covered, job["rule"]
+        for folder in folders:
+            assert any(path.startswith(f"{folder}/") for path in files), (job["rule"], folder)
+
+
+PLUMBING = {"cli", "config", "device", "errors", "files", "progress", "checkpoint", "manifest", "__init__", "__main__"}
+
+
+def imports(module: str) -> set[str]:
+    """Modules of the package that a module imports, as paths below src/diffbench without suffix."""
+    package = ROOT / "src/diffbench"
+    path = package / f"{module}.py" if (package / f"{module}.py").exists() else package / module / "__init__.py"
+    here = path.parent.relative_to(package).parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = here[: len(here) - (node.level - 1)]
+        stem = "/".join([*base, *(node.module.split(".") if node.module else [])])
+        for name in node.names:
+            inner = "/".join(filter(None, [stem, name.name]))
+            if (package / f"{inner}.py").exists():
+                found.add(inner)
+            elif (package / f"{stem}.py").exists():
+                found.add(stem)
+            elif (package / stem / "__init__.py").exists():
+                found.add(f"{stem}/__init__")
+    return {name.removesuffix("/__init__") if name == "/__init__" else name for name in found if name}
+
+
+# Modules a stage imports for names that decide no number of its own, each with the reason.
+NOT_INPUTS = defaultdict(set)
+NOT_INPUTS["sample"] = {"data/prompts", "data/splits"}  # their work arrives in data.npz and in the captions' tokens
+NOT_INPUTS["train"] = {"data/prompts", "data/splits"}
+NOT_INPUTS["classifier"] = {"data/prompts", "data/splits"}
+NOT_INPUTS["reference"] = {"data/prompts", "data/splits", "classifier", "rng"}
+NOT_INPUTS["evaluate"] = {"data/prompts", "data/splits", "classifier", "rng", "sample"}
+
+
+@pytest.mark.parametrize("stage", ["data", "classifier", "reference", "train", "sample", "evaluate", "aggregate", "report"])
+def test_a_stage_depends_on_the_source_it_runs(stage, graphs):
+    """Reachable modules that are neither plumbing nor excused above are inputs of the stage in both engines."""
+    snakemake, _ = graphs
+    job = next(job for job in snakemake.values() if job["rule"] == stage)
+    declared = {path.removeprefix("src/diffbench/").rsplit(".", 1)[0] for path in job["inputs"] if path.startswith("src/")}
+    first = {"data": "data/splits", "report": "report/page"}.get(stage, stage)
+    reached, queue = set(), [first]
+    excused = PLUMBING | NOT_INPUTS[stage]
+    while queue:
+        module = queue.pop()
+        if module in reached or module in excused:
+            continue
+        reached.add(module)
+        queue += imports(module)
+    missing = {m for m in reached if m not in declared and not m.endswith("__init__")}
+    assert missing == set(), f"{stage} runs {sorted(missing)} without depending on them"

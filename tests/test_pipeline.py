@@ -1,0 +1,192 @@
+"""The smoke run through real Snakemake and DVC processes, in a clone of the working tree."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+KEPT = ("Snakefile", "dvc.yaml", "params.yaml", "workflow", "profiles", "src", ".dvc", ".dvcignore", ".gitignore")
+
+
+def run(*command: str, cwd: Path, code: int = 0) -> str:
+    """A command's output; the package is taken from the clone, not from where it is installed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SNAKEMAKE_"))}
+    environment |= {"PYTHONPATH": str(cwd / "src"), "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output[-4000:]
+    return output
+
+
+def planned(clone: Path, run_name: str = "smoke") -> dict[str, int]:
+    """The jobs ``snakemake -n`` plans, by rule."""
+    output = run("snakemake", "--cores", "1", "-n", run_name, cwd=clone)
+    table = re.search(r"job\s+count\n-+\s+-+\n(.*?)\ntotal", output, re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in output, output[-2000:]
+        return {}
+    return {name: int(count) for name, count in (line.split() for line in table[1].splitlines() if line.strip())}
+
+
+def edit(clone: Path, old: str, new: str) -> None:
+    text = (clone / "params.yaml").read_text()
+    assert text.count(old) == 1, old
+    (clone / "params.yaml").write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A committed clone in which ``snakemake smoke`` has run once; its time and output beside it."""
+    folder = tmp_path_factory.mktemp("pipeline") / "clone"
+    folder.mkdir()
+    for name in KEPT:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.egg-info")
+        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
+    shutil.copy(ROOT / "workflow/presets/mnist.yaml", folder / "params.yaml")
+    for command in (
+        ["init", "-q"],
+        ["config", "user.email", "test@example.org"],
+        ["config", "user.name", "test"],
+        ["add", "-A"],
+        ["commit", "-qm", "clone"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    started = time.monotonic()
+    output = run("snakemake", "--cores", "2", "smoke", cwd=folder)
+    return folder, time.monotonic() - started, output
+
+
+def fresh(finished, tmp_path: Path) -> Path:
+    clone = tmp_path / "clone"
+    shutil.copytree(finished[0], clone, symlinks=True)
+    return clone
+
+
+def test_snakemake_makes_the_report_and_says_the_finding(finished):
+    clone, _, output = finished
+    report = clone / "reports/smoke/report.html"
+    assert report.stat().st_size < 8e6 and "Smoke run: do not cite" in report.read_text()
+    assert "real test digits score" in output and report.resolve().as_uri() in output
+    cells = (clone / "reports/smoke/tables/cells.csv").read_text().splitlines()
+    # ddpm: 2 samplers at 2 step counts and the native cell; the others: 3 scales at the sweep, 2 elsewhere
+    assert len(cells) == 1 + (2 * 2 + 1) + 4 * (3 + 2)
+    assert not [line for line in cells[1:] if ",ok," not in line]
+    manifest = json.loads((clone / "results/smoke/manifest.json").read_text())
+    assert len(manifest["files"]) > 70
+    assert run("python", "-m", "diffbench", "verify", "smoke", cwd=clone)
+
+
+def test_nothing_runs_again_and_params_taken_over_rerun_nothing(finished, tmp_path):
+    """After ``params --write`` both engines find all current; one learning rate then reruns the same in both."""
+    clone = fresh(finished, tmp_path)
+    assert planned(clone) == {}
+    output = run("python", "-m", "diffbench", "params", "--preset", "smoke", "--write", cwd=clone)
+    assert "verified and taken over" in output
+    assert planned(clone) == {}
+    assert "up to date" in run("dvc", "status", cwd=clone)
+    before = {path: path.stat().st_mtime_ns for path in (clone / "results/smoke/train").rglob("*.safetensors")}
+    assert "up to date" in run("dvc", "repro", cwd=clone)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    text = (clone / "params.yaml").read_text()
+    block = text.index("  sd2:")
+    (clone / "params.yaml").write_text(text[:block] + text[block:].replace("lr: 0.002", "lr: 0.003", 1))
+    expected = {"train": 1, "sample": 2, "evaluate": 1, "aggregate": 1, "report": 1, "manifest": 1, "smoke": 1}
+    assert planned(clone) == expected
+    output = run("dvc", "repro", cwd=clone)
+    ran = re.findall(r"Running stage '([^']+)'", output)
+    assert sorted(name.split("@")[0] for name in ran) == sorted(
+        ["train", "sample", "sample", "evaluate", "aggregate", "report", "manifest"]
+    )
+    assert all("sd2" in name for name in ran if "@" in name)
+    assert planned(clone) == {}, "what DVC made, Snakemake accepts"
+    assert "up to date" in run("dvc", "status", cwd=clone)
+
+
+def test_dvc_alone_from_a_fresh_clone(finished, tmp_path):
+    """dvc repro first, then Snakemake has nothing to do; the tables are those that Snakemake made."""
+    clone = fresh(finished, tmp_path)
+    made = {path.name: path.read_bytes() for path in (clone / "reports/smoke/tables").iterdir()}
+    for name in ("results", "reports/smoke", ".snakemake", "dvc.lock"):
+        path = clone / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.copytree(ROOT / "workflow", clone / "workflow", dirs_exist_ok=True)
+    run("python", "-m", "diffbench", "params", "--preset", "smoke", "--write", "--force", cwd=clone)
+    run("git", "commit", "-qam", "smoke is params.yaml", cwd=clone)
+    started = time.monotonic()
+    run("dvc", "repro", cwd=clone)
+    print(f"dvc repro: {time.monotonic() - started:.0f} s")
+    assert planned(clone) == {}
+    assert "up to date" in run("dvc", "status", cwd=clone)
+    for name in ("cells", "training", "floors", "selection", "paradigms"):
+        for kind in ("parquet", "csv"):
+            again = (clone / f"reports/smoke/tables/{name}.{kind}").read_bytes()
+            assert again == made[f"{name}.{kind}"], f"{name}.{kind} differs between two runs"
+
+
+def test_a_touched_source_or_comment_reruns_nothing(finished, tmp_path):
+    clone = fresh(finished, tmp_path)
+    (clone / "src/diffbench/train.py").touch()
+    text = (clone / "workflow/presets/smoke.yaml").read_text()
+    (clone / "workflow/presets/smoke.yaml").write_text(f"# a comment\n{text}")
+    assert planned(clone) == {}
+
+
+def test_an_added_step_count_samples_that_step_count_only(finished, tmp_path):
+    clone = fresh(finished, tmp_path)
+    path = clone / "workflow/presets/smoke.yaml"
+    path.write_text(path.read_text().replace("steps: [2, 4]", "steps: [2, 4, 5]"))
+    assert planned(clone) == {
+        "sample": 5, "evaluate": 5, "aggregate": 1, "report": 1, "manifest": 1, "smoke": 1,
+    }  # fmt: skip
+
+
+def test_results_of_unknown_making_are_not_planned_over(finished, tmp_path):
+    clone = fresh(finished, tmp_path)
+    shutil.rmtree(clone / ".snakemake")
+    output = run("snakemake", "--cores", "1", "-n", "smoke", cwd=clone, code=2)
+    assert "python -m diffbench adopt smoke" in output
+    run("python", "-m", "diffbench", "adopt", "smoke", cwd=clone)
+    assert planned(clone) == {}
+    path = next((clone / "results/smoke/samples/sd1/0").glob("*.npz"))
+    path.write_bytes(path.read_bytes() + b"x")
+    shutil.rmtree(clone / ".snakemake")
+    output = run("python", "-m", "diffbench", "adopt", "smoke", cwd=clone, code=2)
+    assert f"{path.relative_to(clone)}: changed" in output and "not adopted" in output
+
+
+def test_a_mistake_in_params_stops_both_engines_before_anything_runs(finished, tmp_path):
+    clone = fresh(finished, tmp_path)
+    edit(clone, "ema: 0.999", "ema: 2")
+    output = run("snakemake", "--cores", "1", cwd=clone, code=2)
+    assert "error: params.yaml: training.ema: 2; allowed: less than 1" in output
+    assert "Traceback" not in output
+    assert (clone / "results/smoke/manifest.json").exists()
+
+
+def test_lint_is_clean(finished):
+    assert "Congratulations" in run("snakemake", "--lint", cwd=finished[0])
+
+
+def test_a_diverging_paradigm_fails_alone(finished, tmp_path):
+    """Its rows say failed; every other row, the tables and the report are there."""
+    clone = fresh(finished, tmp_path)
+    path = clone / "src/diffbench/objective.py"
+    text = path.read_text()
+    spoiled = "(denoiser.output(x_t, t, prompt) - wanted)"
+    assert text.count(spoiled) == 1
+    path.write_text(text.replace(spoiled, f"({spoiled} / (denoiser.target != 'velocity'))"))
+    run("snakemake", "--cores", "2", "smoke", cwd=clone)
+    rows = (clone / "reports/smoke/tables/cells.csv").read_text().splitlines()[1:]
+    assert {(row.split(",")[0], row.split(",")[6]) for row in rows} == {
+        ("ddpm", "ok"), ("sd1", "ok"), ("sd2", "ok"), ("dit", "ok"), ("sd3", "failed"),
+    }  # fmt: skip
+    assert "Some trainings failed" in (clone / "reports/smoke/report.html").read_text()

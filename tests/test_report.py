@@ -1,0 +1,151 @@
+"""The report: safe, deterministic, self-contained, and true to its tables."""
+
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+from diffbench import config, tables
+from diffbench.evaluate import sheet
+from diffbench.files import Places
+from diffbench.report import finding, page
+
+NASTY = "<script>alert(1)</script>"
+
+
+def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame]:
+    """Frames for every cell of a run with made-up numbers, and the pictures beside them."""
+    import numpy as np
+
+    from diffbench.aggregate import chosen_guidance, summary
+
+    rows = {name: [] for name in tables.TABLES}
+    generator = np.random.default_rng(0)
+    for index, (key, row) in enumerate(params.paradigms.items()):
+        for seed in params.seeds:
+            tag = {"paradigm": key, "seed": seed}
+            bad = key in spoil
+            status = "failed" if bad else "ok"
+            count = 0
+            for steps in params.step_values(key):
+                for cell in params.cells(key, seed, steps):
+                    count += 1
+                    own = {"sampler": cell.sampler, "steps": cell.steps, "guidance": cell.guidance}
+                    fid = None if bad else 1 + index + 10 / cell.steps + 0.1 * seed
+                    rows["cells"].append(
+                        tag | own | {"nfe": None if bad else cell.steps, "status": status, "native": steps == "native"}
+                        | {"images": 50, "fid": fid, "recall": None if bad else 0.5}
+                    )  # fmt: skip
+                    rows["cost"].append(tag | own | {"stage": "sample", "seconds_per_1000": None if bad else 0.1 * cell.steps})
+            if row.conditional:
+                rows["selection"] += [
+                    tag | {"sampler": row.samplers[0], "guidance": s, "fid": None if bad else s}
+                    for s in params.everywhere(key)
+                ]
+            rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
+            picture = Places(params.name).evaluation(key, seed).with_suffix(".png")
+            sheet(generator.integers(0, 256, (count, 10, 8, 8), np.uint8), picture)
+    rows["floors"] = [{"split": "test", "images": 50, "fid": 0.5, "recall": 0.9, "digit_error": 0.01}]
+    rows["provenance"] = [{"key": "commit", "value": "abc"}, {"key": "device", "value": "cpu"}, {"key": "precision", "value": "float32"}]
+    cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
+    for key, row in params.paradigms.items():
+        guidance = chosen_guidance(selection, key) if row.conditional else 0.0
+        rows["paradigms"].append(
+            {name: getattr(row, name) for name in ("label", "role", "network", "path", "target", "times", "conditional")}
+            | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
+            | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
+            | summary(cells, key, guidance)
+        )
+    return {name: tables.frame(name, rows[name]) for name in tables.TABLES}
+
+
+@pytest.fixture
+def named(workplace):
+    """Smoke params with two seeds and a paradigm whose label is a script."""
+    path = workplace / "workflow/presets/smoke.yaml"
+    changes = yaml.safe_load(path.read_text())
+    changes["seeds"] = [0, 1]
+    changes["paradigms"]["sd2"]["label"] = NASTY
+    path.write_text(yaml.safe_dump(changes))
+    return config.load("smoke")
+
+
+def test_text_from_params_is_shown_as_text(named):
+    html = page.render(invented(named), named)
+    assert NASTY not in html and "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+def test_nothing_is_loaded_from_anywhere(named):
+    html = page.render(invented(named), named)
+    assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
+    outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
+    assert outside == []
+    assert html.count("<svg") == 4 and "data:image/png;base64," in html
+
+
+def test_the_same_tables_give_the_same_bytes(named):
+    frames = invented(named)
+    assert page.render(frames, named) == page.render(frames, named)
+
+
+def test_every_cell_and_its_number_are_on_the_page(named):
+    frames = invented(named)
+    html = page.render(frames, named)
+    first = frames["cells"][frames["cells"].seed == 0]
+    for row in first.itertuples():
+        assert f"FID {finding.number(row.fid)}, NFE {row.nfe}" in html
+    assert html.count('<span class="strip') == len(first) + len(named.paradigms)
+    assert "Smoke run: do not cite" in html
+    assert "not comparable with Inception FID" in html
+
+
+def test_failed_paradigms_carry_a_banner_and_show_as_failed(named):
+    html = page.render(invented(named, spoil={"dit"}), named)
+    assert "Some trainings failed" in html and "DiT-style" in html
+    assert "no samples" in html
+    everything = page.render(invented(named, spoil=set(named.paradigms)), named)
+    assert "every training failed" in everything
+
+
+def test_charts_label_their_marks(named):
+    html = page.render(invented(named), named)
+    marks = re.findall(r'aria-label="(DDPM: FID[^"]*)"', html)
+    assert marks and all("at network evaluations" in mark or "at seconds" in mark for mark in marks)
+
+
+def frames_for(fids: dict[str, list[float]]):
+    cells, rows = [], []
+    for key, values in fids.items():
+        for seed, fid in enumerate(values):
+            cells.append(
+                {"paradigm": key, "seed": seed, "sampler": "ddim", "steps": 10, "guidance": 1.0, "nfe": 10, "status": "ok", "fid": fid}
+            )
+        mean = sum(values) / len(values)
+        rows.append(
+            {"paradigm": key, "label": key.upper(), "conditional": True, "guidance": 1.0, "best_sampler": "ddim",
+             "best_steps": 10, "best_nfe": 10, "best_fid": mean}
+        )  # fmt: skip
+    floors = tables.frame("floors", [{"split": "test", "fid": 1.0}])
+    return tables.frame("paradigms", rows), tables.frame("cells", cells), floors
+
+
+@pytest.mark.parametrize(
+    ("fids", "said"),
+    [
+        ({"a": [1.0, 1.1, 1.05], "b": [9.0, 9.9, 9.4]}, "A comes closest to the real digits: FID 1.05 with 10 network"),
+        ({"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0]}, "No clear winner: A and B tie for the lowest FID, 2.00 to 2.17"),
+        ({"a": [1.0], "b": [9.0]}, "A has the lowest FID, 1.00, on one seed, which decides nothing"),
+    ],
+)
+def test_the_headline_follows_the_numbers(fids, said):
+    assert finding.headline(*frames_for(fids)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1.23456, "1.23"), (0.012345, "0.0123"), (123.4, "123"), (1e-12, "0.000000"), (float("nan"), "\u2013")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert finding.number(value) == text

@@ -1,0 +1,101 @@
+"""The sample and evaluate stages on a small trained network."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffbench import evaluate, model, sample, train
+from diffbench.config import Cell
+from diffbench.data import splits
+
+
+@pytest.fixture
+def trained(smoke, places):
+    train.run(smoke, "sd3", 0)
+    return smoke
+
+
+def test_the_grid_is_sampled_and_scored(trained, places):
+    for steps in trained.step_values("sd3"):
+        sample.run(trained, "sd3", 0, steps)
+    with np.load(places.samples("sd3", 0, "2")) as file:
+        assert file["images"].shape == (3, 50, 8, 8) and file["images"].dtype == np.uint8
+        assert file["selection"].shape == (2, 50, 8, 8)
+        levels = set(np.unique(file["images"]).tolist())
+        assert not np.array_equal(file["images"][1, :50], file["selection"][0]), "selection images have noise of their own"
+    assert levels <= set(np.round(np.arange(17) * 255 / 16).astype(int).tolist())
+    evaluate.run(trained, "sd3", 0)
+    scores = json.loads(places.evaluation("sd3", 0).read_text())
+    assert [(cell["steps"], cell["guidance"], cell["nfe"]) for cell in scores["cells"]] == [
+        (2, 0.0, 2), (2, 1.0, 2), (2, 2.0, 4), (4, 1.0, 4), (4, 2.0, 8),
+    ]  # fmt: skip
+    assert [(row["sampler"], row["guidance"]) for row in scores["selection"]] == [("euler", 1.0), ("euler", 2.0)]
+    assert scores["cells"][0]["digit_error"] is None, "without a prompt there is no wrong digit"
+    assert all(0 <= cell["digit_error"] <= 1 for cell in scores["cells"][1:])
+    costs = json.loads(places.clock("sd3", 0).read_text())
+    assert all(cost["seconds_per_1000"] > 0 for cost in costs)
+    with Image.open(places.evaluation("sd3", 0).with_suffix(".png")) as picture:
+        assert picture.size == (80, 40)
+
+
+def test_sampling_again_gives_the_same_bytes(trained, places):
+    sample.run(trained, "sd3", 0, "4")
+    first = places.samples("sd3", 0, "4").read_bytes()
+    sample.run(trained, "sd3", 0, "4")
+    assert places.samples("sd3", 0, "4").read_bytes() == first
+
+
+@pytest.mark.parametrize(("paradigm", "steps"), [("sd3", "4"), ("ddpm", "4")])
+def test_batch_size_moves_a_sample_by_rounding_only(smoke, places, paradigm, steps):
+    """One grey level at most, in at most one pixel of a thousand; kernels differ between batch sizes."""
+    train.run(smoke, paradigm, 0)
+    drawn = []
+    for batch in (7, 50):
+        params = dataclasses.replace(smoke, sampling=dataclasses.replace(smoke.sampling, batch_size=batch))
+        sample.run(params, paradigm, 0, steps)
+        with np.load(places.samples(paradigm, 0, steps)) as file:
+            drawn.append(file["images"].astype(int))
+    difference = np.abs(drawn[0] - drawn[1])
+    assert difference.max() <= 16 and (difference > 0).mean() < 0.001
+
+
+def test_a_guided_cell_starts_from_the_same_noise(trained, places):
+    net, _ = model.load(places.train("sd3", 0) / "model.safetensors", trained.paradigms["sd3"], 8, torch.device("cpu"))
+    starts = []
+    net.net.register_forward_pre_hook(lambda _, inputs: starts.append(inputs[0][:3].clone()))
+    prompt = torch.from_numpy(sample.captions(splits.load(places.data), 3, "scored"))
+    for steps, scale in ((2, 1.0), (4, 1.0), (4, 2.0)):
+        starts.append("cell")
+        sample.draw(net, Cell(sampler="euler", steps=steps, guidance=scale), prompt, 0, 3, 8, 0, "scored", clip=True)
+    first = [starts[i + 1] for i, value in enumerate(starts) if isinstance(value, str)]
+    assert all(torch.equal(first[0], other) for other in first[1:])
+
+
+def test_captions_are_fixed_and_follow_their_split(smoke, places):
+    dataset = splits.load(places.data)
+    scored, selection = (sample.captions(dataset, 400, purpose) for purpose in ("scored", "selection"))
+    assert np.array_equal(scored, sample.captions(dataset, 400, "scored"))
+    assert not np.array_equal(scored, selection)
+    counts = np.bincount(scored[:, 0], minlength=10)
+    expected = np.bincount(dataset.train.labels, minlength=10) * 400 / len(dataset.train.labels)
+    assert np.abs(counts - expected).max() < 1
+
+
+def test_samples_that_are_not_finite_fail_their_cell(trained, places, monkeypatch):
+    plain = sample.draw
+
+    def broken(denoiser, cell, *arguments, **options):
+        x, nfe = plain(denoiser, cell, *arguments, **options)
+        return (torch.full_like(x, torch.nan) if cell.guidance == 2 else x), nfe
+
+    monkeypatch.setattr(sample, "draw", broken)
+    for steps in trained.step_values("sd3"):
+        sample.run(trained, "sd3", 0, steps)
+    evaluate.run(trained, "sd3", 0)
+    cells = json.loads(places.evaluation("sd3", 0).read_text())["cells"]
+    assert [cell["status"] for cell in cells] == ["ok", "ok", "failed", "ok", "failed"]
+    assert cells[2]["fid"] is None

@@ -1,0 +1,173 @@
+"""Training: resumable to the same weights, fair between paradigms, and honest about failure."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from diffbench import checkpoint, evaluate, sample, train
+from diffbench.config import Training
+from diffbench.data import prompts, splits
+from diffbench.ema import EMA, decay
+
+
+class Interrupted(Exception):
+    pass
+
+
+def weights(places, paradigm):
+    return checkpoint.load(places.train(paradigm, 0) / "model.safetensors")[0]
+
+
+@pytest.mark.parametrize("paradigm", ["ddpm", "sd3"])
+def test_an_interrupted_training_ends_with_the_same_weights(smoke, places, paradigm):
+    params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, images=64 * 120, checkpoint_seconds=0))
+    train.run(params, paradigm, 0)
+    unbroken = weights(places, paradigm)
+    history = (places.train(paradigm, 0) / "history.json").read_bytes()
+    (places.train(paradigm, 0) / "model.safetensors").unlink()
+
+    def interrupt(trainer):
+        if trainer.done == 70:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train.run(params, paradigm, 0, watch=interrupt)
+    resume = places.checkpoints / f"{paradigm}-0.safetensors"
+    assert resume.exists() and not (places.train(paradigm, 0) / "model.safetensors").exists()
+    first = []
+    train.run(params, paradigm, 0, watch=lambda trainer: first.append(trainer.done))
+    assert first[0] == 51, "it went on from the resume point of step 50"
+    resumed = weights(places, paradigm)
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+    assert (places.train(paradigm, 0) / "history.json").read_bytes() == history
+    assert not resume.exists()
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "foreign"])
+def test_a_useless_resume_point_is_said_and_not_used(smoke, places, harm, capsys):
+    params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, checkpoint_seconds=0, images=64 * 60))
+
+    def interrupt(trainer):
+        if trainer.done == 55:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train.run(params, "dit", 0, watch=interrupt)
+    resume = places.checkpoints / "dit-0.safetensors"
+    content = resume.read_bytes()
+    if harm == "truncate":
+        resume.write_bytes(content[: len(content) // 2])
+    elif harm == "flip":
+        resume.write_bytes(b"\xff" * 8 + content[8:])
+    else:
+        row = dataclasses.replace(params.paradigms["dit"], lr=0.001)
+        params = dataclasses.replace(params, paradigms=params.paradigms | {"dit": row})
+    first = []
+    train.run(params, "dit", 0, watch=lambda trainer: first.append(trainer.done))
+    assert first[0] == 1
+    assert "training starts again" in capsys.readouterr().out
+
+
+def test_a_diverging_training_is_a_result(smoke, places):
+    """A learning rate that overflows: exit as usual, and rows that say failed all the way down."""
+    row = dataclasses.replace(smoke.paradigms["dit"], lr=1e30)
+    params = dataclasses.replace(smoke, paradigms=smoke.paradigms | {"dit": row})
+    train.run(params, "dit", 0)
+    history = json.loads((places.train("dit", 0) / "history.json").read_text())
+    assert history["status"] == "failed" and 0 < history["failed_step"] < 32
+    assert history["failed_loss"] in ("nan", "inf")
+    assert history["curve"] and all(point["loss"] == point["loss"] for point in history["curve"])
+    for steps in params.step_values("dit"):
+        sample.run(params, "dit", 0, steps)
+    evaluate.run(params, "dit", 0)
+    cells = json.loads(places.evaluation("dit", 0).read_text())["cells"]
+    assert len(cells) == 5 and all(cell["status"] == "failed" and cell["fid"] is None for cell in cells)
+
+
+def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch):
+    device, dataset = torch.device("cpu"), splits.load(train.Places("smoke").data)
+    seen = {}
+    for paradigm in ("ddpm", "sd1", "dit", "sd3"):
+        draws = []
+        monkeypatch.setattr(
+            train, "loss", lambda denoiser, x0, p, t, eps, draws=draws: draws.append((x0, t, eps)) or denoiser.net(x0, t, p).mean((1, 2, 3))
+        )  # fmt: skip
+        trainer = train.Trainer(smoke, smoke.paradigms[paradigm], 0, device, dataset)
+        trainer.step()
+        trainer.step()
+        seen[paradigm] = draws
+    for paradigm in ("sd1", "dit", "sd3"):
+        for (x0, t, eps), (other_x0, other_t, other_eps) in zip(seen["ddpm"], seen[paradigm], strict=True):
+            assert torch.equal(x0, other_x0) and torch.equal(eps, other_eps)
+            ranks = t.argsort(stable=True), other_t.argsort(stable=True)
+            assert paradigm == "sd3" or torch.equal(t, other_t)
+            assert (t[ranks[1]].diff() >= -1e-3).all(), "times are the same draws through another density"
+    assert not torch.equal(seen["ddpm"][0][2], seen["ddpm"][1][2])
+
+
+def test_seeds_differ_in_weights_order_and_noise(smoke):
+    device, dataset = torch.device("cpu"), splits.load(train.Places("smoke").data)
+    first, second = (train.Trainer(smoke, smoke.paradigms["dit"], seed, device, dataset) for seed in (0, 1))
+    assert not torch.equal(first.order, second.order)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters, second.parameters, strict=True))
+
+
+def test_an_epoch_shows_every_image_once():
+    order = train.image_order(100, 7, 30, seed=0).flatten()
+    assert len(order) == 210
+    for epoch in (order[:100], order[100:200]):
+        assert sorted(epoch.tolist()) == list(range(100))
+    assert not torch.equal(order[:100], order[100:200])
+
+
+def test_words_and_prompts_are_dropped_at_their_rates():
+    settings = Training(
+        images=1, batch_size=1, warmup=0, weight_decay=0, grad_clip=1, ema=0.9, prompt_drop=0.1, word_drop=0.2,
+        checkpoint_seconds=1,
+    )  # fmt: skip
+    prompt = torch.tensor([[4, 11, 15]]).expand(50_000, 3)
+    dropped = train.drop_words(prompt, settings, torch.Generator().manual_seed(0))
+    null = (dropped == prompts.NULL).all(1)
+    assert float(null.double().mean()) == pytest.approx(0.1, abs=0.01)
+    assert ((dropped == prompts.NULL).any(1) == null).all(), "a prompt is dropped whole"
+    kept = dropped[~null]
+    assert (kept[:, 0] == 4).all(), "the digit is never dropped alone"
+    assert float((kept[:, 1] == prompts.ANY_WEIGHT).double().mean()) == pytest.approx(0.2, abs=0.01)
+    assert float((kept[:, 2] == prompts.ANY_SLANT).double().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_ema_is_a_weighted_mean_that_forgets_the_start():
+    net = torch.nn.Linear(1, 1, bias=False)
+    ema = EMA(net, 0.999)
+    expected = float(net.weight)
+    for step in range(1, 200):
+        with torch.no_grad():
+            net.weight.fill_(step)
+        ema.update([net.weight.detach()], step)
+        rate = min(0.999, (1 + step) / (10 + step))
+        expected = rate * expected + (1 - rate) * step
+    assert float(ema.weights["weight"]) == pytest.approx(expected, rel=1e-5)
+    assert decay(0, 0.999) == 0.1 and decay(10**6, 0.999) == 0.999
+
+
+def test_a_model_file_of_another_network_is_refused(smoke, places):
+    from diffbench import model
+    from diffbench.errors import UserError
+
+    train.run(smoke, "dit", 0)
+    path = places.train("dit", 0) / "model.safetensors"
+    with pytest.raises(UserError, match="another network"):
+        model.load(path, smoke.paradigms["sd3"], 8, torch.device("cpu"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged"):
+        model.load(path, smoke.paradigms["dit"], 8, torch.device("cpu"))
+
+
+def test_a_pickle_is_not_opened(tmp_path):
+    from diffbench.errors import UserError
+
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.load(tmp_path / "model.safetensors")
