@@ -77,7 +77,7 @@ def test_a_name_means_params_yaml_if_it_bears_it_and_the_preset_otherwise(workpl
     assert config.load("mnist").seeds == [0, 1, 2]
     edit(workplace / "params.yaml", at("name", "digits"))
     assert config.load("digits").seeds == [7], "an edited params.yaml under a preset's name is the run"
-    with pytest.raises(UserError, match="no such run; params.yaml and the presets know digits, mnist, smoke"):
+    with pytest.raises(UserError, match=r"no such run; params.yaml and the presets know digits, mnist, smoke"):
         config.load("mine")
 
 
@@ -90,7 +90,11 @@ MISTAKES = [
     ("trainig", 3, "trainig: unknown key; allowed: "),
     ("training.learning_rate", 3, "training.learning_rate: unknown key; allowed: batch_size,"),
     ("paradigms.sd1.colour", "red", "paradigms.sd1.colour: unknown key; allowed: "),
-    ("paradigms.sd1.lr", "2e-3", 'paradigms.sd1.lr: "2e-3" is not a number (YAML reads this as text; write it as 0.002'),
+    (
+        "paradigms.sd1.lr",
+        "2e-3",
+        'paradigms.sd1.lr: "2e-3" is not a number (YAML reads this as text; write it as 0.002',
+    ),
     ("paradigms.sd1.lr", 0, "paradigms.sd1.lr: 0; allowed: more than 0"),
     ("paradigms.sd1.lr", -0.1, "paradigms.sd1.lr: -0.1; allowed: more than 0"),
     ("paradigms.sd1.lr", math.nan, "paradigms.sd1.lr: nan is not a finite number"),
@@ -110,7 +114,11 @@ MISTAKES = [
     ("sampling.guidance.sweep", [-1], "sampling.guidance.sweep.0: -1; allowed: at least 0"),
     ("sampling.guidance.sweep_steps", 3, "sampling.guidance.sweep_steps: 3; allowed: one of sampling.steps, [1, 2, 4"),
     ("sampling.guidance.full_seeds", [9], "sampling.guidance.full_seeds: 9; allowed: seeds, [0, 1, 2]"),
-    ("sampling.native.sd9", {"sampler": "ddim", "steps": 5}, "sampling.native.sd9: no such paradigm; allowed: ddpm, sd1"),
+    (
+        "sampling.native.sd9",
+        {"sampler": "ddim", "steps": 5},
+        "sampling.native.sd9: no such paradigm; allowed: ddpm, sd1",
+    ),
     ("sampling.native.ddpm.sampler", "magic", 'sampling.native.ddpm.sampler: "magic" is not registered; allowed: ddim'),
     ("compute.device", "gpu", 'compute.device: "gpu"; allowed: cuda, cpu, auto'),
     ("name", "My Run", 'name: "My Run"; allowed: lower-case letters'),
@@ -120,14 +128,22 @@ MISTAKES = [
     ("paradigms.sd1.target", "noise", 'paradigms.sd1.target: "noise" is not registered; allowed: x0, eps, v, velocity'),
     ("paradigms.sd1.times", "cubic", 'paradigms.sd1.times: "cubic" is not registered; allowed: uniform, logit-normal'),
     ("paradigms.sd1.samplers", ["plms"], 'paradigms.sd1.samplers: "plms" is not registered; allowed: ddim,'),
-    ("paradigms.ddpm.guidance", [1, 2], "paradigms.ddpm.guidance: [1, 2], but the paradigm is unconditional; allowed: none"),
+    (
+        "paradigms.ddpm.guidance",
+        [1, 2],
+        "paradigms.ddpm.guidance: [1, 2], but the paradigm is unconditional; allowed: none",
+    ),
     ("paradigms.ddpm.guidance", "default", 'paradigms.ddpm.guidance: "default", but the paradigm is unconditional'),
     ("paradigms.sd1.guidance", "none", "paradigms.sd1.guidance: none, but the paradigm is conditional"),
     ("paradigms.sd1.guidance", "high", 'paradigms.sd1.guidance: "high"; allowed: none, default, or a list'),
     ("paradigms.sd1.target", "velocity", "paradigms.sd1.target: velocity, but vp-scaled-linear is a table"),
     ("paradigms.sd3.target", "eps", "paradigms.sd3.target: eps, but linear ends without signal"),
     ("paradigms.sd3.samplers", ["ancestral"], "paradigms.sd3.samplers: ancestral needs a variance-preserving path"),
-    ("paradigms.sd1.size.width", 9, "paradigms.sd1.size.width: unknown key; unet takes channels, blocks, heads, context"),
+    (
+        "paradigms.sd1.size.width",
+        9,
+        "paradigms.sd1.size.width: unknown key; unet takes channels, blocks, heads, context",
+    ),
     ("paradigms.dit.size.width", KeyError, "paradigms.dit.size.width: missing; dit needs it"),
     ("paradigms.dit.size.width", "wide", 'paradigms.dit.size.width: "wide"; allowed: a positive integer'),
     ("paradigms.dit.size.width", 42, "width 42 must be divisible by heads 4 and by 4"),
@@ -154,7 +170,11 @@ def test_several_mistakes_are_told_together(workplace, capsys):
     assert cli.main(["train", "mnist", "--paradigm", "sd1", "--seed", "0"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
     shutil.copy(workplace / "workflow/presets/mnist.yaml", workplace / "params.yaml")
-    for key, value in (("paradigms.sd1.path", "x"), ("paradigms.dit.network", "y"), ("sampling.guidance.sweep_steps", 3)):
+    for key, value in (
+        ("paradigms.sd1.path", "x"),
+        ("paradigms.dit.network", "y"),
+        ("sampling.guidance.sweep_steps", 3),
+    ):
         edit(workplace / "params.yaml", at(key, value))
     assert cli.main(["params"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
@@ -213,7 +233,8 @@ def test_fuzzed_params_are_accepted_or_refused_in_lines(data):
         value = data.draw(
             st.one_of(
                 st.none(), st.booleans(), st.integers(-(10**12), 10**12), st.floats(), st.text(max_size=8),
-                st.lists(st.integers(-3, 2000), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+                st.lists(st.integers(-3, 2000), max_size=3),
+                st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
             )
         )  # fmt: skip
         node[path[-1]] = value

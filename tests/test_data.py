@@ -104,7 +104,7 @@ def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
 
 def test_too_large_a_validation_split_is_refused(tmp_path):
     data = config.Data(source="digits", validation=1000, split_seed=0)
-    with pytest.raises(UserError, match="data.validation: 1000; allowed: at most half of the 1397"):
+    with pytest.raises(UserError, match=r"data.validation: 1000; allowed: at most half of the 1397"):
         splits.prepare(data, tmp_path / "data.npz", tmp_path / "data.json")
 
 

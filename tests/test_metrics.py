@@ -54,7 +54,11 @@ def test_fid_refuses_what_it_cannot_measure(bad):
 
 
 @given(
-    real=st.integers(12, 300), fake=st.integers(12, 300), k=st.integers(1, 8), shift=st.floats(0, 3), seed=st.integers(0, 99)
+    real=st.integers(12, 300),
+    fake=st.integers(12, 300),
+    k=st.integers(1, 8),
+    shift=st.floats(0, 3),
+    seed=st.integers(0, 99),
 )
 @settings(max_examples=30)
 def test_prdc_agrees_with_the_reference_implementation(real, fake, k, shift, seed):

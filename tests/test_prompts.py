@@ -51,7 +51,9 @@ def strokes(count: int = 900):
     generator = np.random.default_rng(0)
     labels = np.arange(count) % 10
     leans = generator.uniform(-0.6, 0.6, count) + labels * 0.05
-    images = np.stack([bar(lean, thickness) for lean, thickness in zip(leans, generator.integers(1, 7, count), strict=True)])
+    images = np.stack(
+        [bar(lean, thickness) for lean, thickness in zip(leans, generator.integers(1, 7, count), strict=True)]
+    )
     return images, labels, leans
 
 
@@ -71,7 +73,9 @@ def test_words_are_terciles_within_a_digit():
 
 def test_words_have_their_own_tokens():
     assert len(set(prompts.VOCABULARY)) == len(prompts.VOCABULARY) == 19
-    named = [prompts.VOCABULARY[i] for i in (prompts.FIRST_WEIGHT, prompts.ANY_WEIGHT, prompts.FIRST_SLANT, prompts.NULL)]
+    named = [
+        prompts.VOCABULARY[i] for i in (prompts.FIRST_WEIGHT, prompts.ANY_WEIGHT, prompts.FIRST_SLANT, prompts.NULL)
+    ]
     assert named == ["light", "any weight", "left-slanted", "null"]
 
 

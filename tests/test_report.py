@@ -37,7 +37,9 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
                         tag | own | {"nfe": None if bad else cell.steps, "status": status, "native": steps == "native"}
                         | {"images": 50, "fid": fid, "recall": None if bad else 0.5}
                     )  # fmt: skip
-                    rows["cost"].append(tag | own | {"stage": "sample", "seconds_per_1000": None if bad else 0.1 * cell.steps})
+                    rows["cost"].append(
+                        tag | own | {"stage": "sample", "seconds_per_1000": None if bad else 0.1 * cell.steps}
+                    )
             if row.conditional:
                 rows["selection"] += [
                     tag | {"sampler": row.samplers[0], "guidance": s, "fid": None if bad else s}
@@ -47,12 +49,19 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             picture = Places(params.name).evaluation(key, seed).with_suffix(".png")
             sheet(generator.integers(0, 256, (count, 10, 8, 8), np.uint8), picture)
     rows["floors"] = [{"split": "test", "images": 50, "fid": 0.5, "recall": 0.9, "digit_error": 0.01}]
-    rows["provenance"] = [{"key": "commit", "value": "abc"}, {"key": "device", "value": "cpu"}, {"key": "precision", "value": "float32"}]
+    rows["provenance"] = [
+        {"key": "commit", "value": "abc"},
+        {"key": "device", "value": "cpu"},
+        {"key": "precision", "value": "float32"},
+    ]
     cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
     for key, row in params.paradigms.items():
         guidance = chosen_guidance(selection, key) if row.conditional else 0.0
         rows["paradigms"].append(
-            {name: getattr(row, name) for name in ("label", "role", "network", "path", "target", "times", "conditional")}
+            {
+                name: getattr(row, name)
+                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+            }
             | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
             | summary(cells, key, guidance)
@@ -120,7 +129,16 @@ def frames_for(fids: dict[str, list[float]]):
     for key, values in fids.items():
         for seed, fid in enumerate(values):
             cells.append(
-                {"paradigm": key, "seed": seed, "sampler": "ddim", "steps": 10, "guidance": 1.0, "nfe": 10, "status": "ok", "fid": fid}
+                {
+                    "paradigm": key,
+                    "seed": seed,
+                    "sampler": "ddim",
+                    "steps": 10,
+                    "guidance": 1.0,
+                    "nfe": 10,
+                    "status": "ok",
+                    "fid": fid,
+                }
             )
         mean = sum(values) / len(values)
         rows.append(

@@ -26,7 +26,9 @@ def test_the_grid_is_sampled_and_scored(trained, places):
         assert file["images"].shape == (3, 50, 8, 8) and file["images"].dtype == np.uint8
         assert file["selection"].shape == (2, 50, 8, 8)
         levels = set(np.unique(file["images"]).tolist())
-        assert not np.array_equal(file["images"][1, :50], file["selection"][0]), "selection images have noise of their own"
+        assert not np.array_equal(file["images"][1, :50], file["selection"][0]), (
+            "selection images have noise of their own"
+        )
     assert levels <= set(np.round(np.arange(17) * 255 / 16).astype(int).tolist())
     evaluate.run(trained, "sd3", 0)
     scores = json.loads(places.evaluation("sd3", 0).read_text())

@@ -1,6 +1,7 @@
 """Samplers against identities, diffusers' schedulers, and the analytic Gaussian."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -128,8 +129,7 @@ def test_posterior_of_ddpm_as_the_paper_writes_it():
     i, path = 399, PATHS["vp-linear"]()
     x, x0 = start(), torch.tanh(start(1))
     mean = (
-        abar[i - 1].sqrt() * beta[i] / (1 - abar[i]) * x0
-        + (1 - beta[i]).sqrt() * (1 - abar[i - 1]) / (1 - abar[i]) * x
+        abar[i - 1].sqrt() * beta[i] / (1 - abar[i]) * x0 + (1 - beta[i]).sqrt() * (1 - abar[i - 1]) / (1 - abar[i]) * x
     )
     ts = torch.tensor([0.4, 0.399], dtype=torch.float64)
     for variance, expected in (("large", beta[i]), ("small", beta[i] * (1 - abar[i - 1]) / (1 - abar[i]))):
@@ -171,7 +171,7 @@ def test_first_order_on_the_analytic_gaussian(sampler):
     for steps in (40, 80, 160):
         ts = torch.linspace(0.98, 0.02, steps + 1, dtype=torch.float64)
         errors.append(float((sampler(gaussian(path, 0.4, 0.5), path, x, ts) - target).abs().max()))
-    orders = [math.log2(coarse / fine) for coarse, fine in zip(errors[:-1], errors[1:], strict=True)]
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
     assert orders == pytest.approx([1.0, 1.0], abs=0.1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffbench import aggregate, tables
+from diffbench import aggregate, intervals, tables
 from diffbench.errors import UserError
 
 
@@ -73,7 +73,9 @@ def test_another_major_version_is_one_line(tmp_path):
     table = pq.read_table(path)
     for version, accepted in ((b"1.9", True), (b"2.0", False), (None, False)):
         metadata = {key: value for key, value in table.schema.metadata.items() if key != b"diffbench_schema"}
-        pq.write_table(table.replace_schema_metadata(metadata | ({b"diffbench_schema": version} if version else {})), path)
+        pq.write_table(
+            table.replace_schema_metadata(metadata | ({b"diffbench_schema": version} if version else {})), path
+        )
         if accepted:
             assert len(tables.read(tmp_path, "cells")) == 1
         else:
@@ -88,14 +90,14 @@ def test_another_major_version_is_one_line(tmp_path):
 def test_intervals_are_those_of_scipys_t_test(values):
     from scipy import stats
 
-    low, high = aggregate.interval(np.array(values))
+    low, high = intervals.interval(np.array(values))
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     if np.std(values) > 1e-9:
         assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-6)
 
 
 def test_one_seed_has_no_interval():
-    assert all(math.isnan(end) for end in aggregate.interval(np.array([1.0])))
+    assert all(math.isnan(end) for end in intervals.interval(np.array([1.0])))
 
 
 def test_guidance_is_chosen_on_the_selection_images_and_scored_on_the_others():

@@ -10,10 +10,7 @@ from diffbench.paths import PATHS
 from diffbench.targets import TARGETS, Prediction, recover, target
 
 DEFINED = [
-    (kind, name)
-    for name in PATHS
-    for kind in TARGETS
-    if kind != "velocity" or hasattr(PATHS[name](), "d_alpha")
+    (kind, name) for name in PATHS for kind in TARGETS if kind != "velocity" or hasattr(PATHS[name](), "d_alpha")
 ]
 
 

@@ -22,7 +22,9 @@ def weights(places, paradigm):
 
 @pytest.mark.parametrize("paradigm", ["ddpm", "sd3"])
 def test_an_interrupted_training_ends_with_the_same_weights(smoke, places, paradigm):
-    params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, images=64 * 120, checkpoint_seconds=0))
+    params = dataclasses.replace(
+        smoke, training=dataclasses.replace(smoke.training, images=64 * 120, checkpoint_seconds=0)
+    )
     train.run(params, paradigm, 0)
     unbroken = weights(places, paradigm)
     history = (places.train(paradigm, 0) / "history.json").read_bytes()
@@ -47,7 +49,9 @@ def test_an_interrupted_training_ends_with_the_same_weights(smoke, places, parad
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "foreign"])
 def test_a_useless_resume_point_is_said_and_not_used(smoke, places, harm, capsys):
-    params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, checkpoint_seconds=0, images=64 * 60))
+    params = dataclasses.replace(
+        smoke, training=dataclasses.replace(smoke.training, checkpoint_seconds=0, images=64 * 60)
+    )
 
     def interrupt(trainer):
         if trainer.done == 55:
@@ -91,9 +95,12 @@ def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch)
     seen = {}
     for paradigm in ("ddpm", "sd1", "dit", "sd3"):
         draws = []
-        monkeypatch.setattr(
-            train, "loss", lambda denoiser, x0, p, t, eps, draws=draws: draws.append((x0, t, eps)) or denoiser.net(x0, t, p).mean((1, 2, 3))
-        )  # fmt: skip
+
+        def spy(denoiser, x0, prompt, t, eps, draws=draws):
+            draws.append((x0, t, eps))
+            return denoiser.net(x0, t, prompt).mean((1, 2, 3))
+
+        monkeypatch.setattr(train, "loss", spy)
         trainer = train.Trainer(smoke, smoke.paradigms[paradigm], 0, device, dataset)
         trainer.step()
         trainer.step()
@@ -136,6 +143,14 @@ def test_words_and_prompts_are_dropped_at_their_rates():
     assert (kept[:, 0] == 4).all(), "the digit is never dropped alone"
     assert float((kept[:, 1] == prompts.ANY_WEIGHT).double().mean()) == pytest.approx(0.2, abs=0.01)
     assert float((kept[:, 2] == prompts.ANY_SLANT).double().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_draws_of_time_are_uniform_and_even():
+    draws = torch.stack([train.spread_uniform(64, torch.Generator().manual_seed(seed)) for seed in range(500)])
+    assert draws.min() >= 0 and draws.max() < 1
+    cells = (draws * 64).long().clamp(max=63)
+    assert all(len(set(row.tolist())) >= 63 for row in cells), "one draw in each cell, up to rounding at its edge"
+    assert torch.histc(draws[:, 0], 10, 0, 1) == pytest.approx(torch.full((10,), 50.0), abs=25)
 
 
 def test_ema_is_a_weighted_mean_that_forgets_the_start():

@@ -2,23 +2,12 @@
 
 import math
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from . import cost, provenance, tables
+from . import provenance, tables
 from .config import Params
 from .files import Places, read_json, write_json
-
-FEW_NFE = 16  # evaluations a "few-step" figure may use
-
-
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The t interval of the mean of values over seeds, (n,); not-a-number for fewer than two."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
-    return float(np.mean(values) - half), float(np.mean(values) + half)
+from .intervals import interval
 
 
 def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:
@@ -47,7 +36,7 @@ def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None) -> dict:
         "best_fid_high": high,
         **{name: rows[name].mean() for name in ("precision", "recall", "digit_error")},
     }
-    few = means[means.nfe <= FEW_NFE]
+    few = means[means.nfe <= tables.FEW_NFE]
     return result | ({} if few.empty else {"few_fid": float(few.iloc[0].fid), "few_nfe": int(few.iloc[0].nfe)})
 
 
@@ -78,7 +67,7 @@ def run(params: Params) -> None:
             clock = read_json(places.clock(paradigm, seed))
             rows["cost"] += [key | {"stage": "sample"} | cell for cell in clock]
     floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
-    rows["floors"] = [{"split": "test"} | {k: v for k, v in floors.items() if k != "neighbours"}]
+    rows["floors"] = floors["floors"]
     cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
     for key, paradigm in params.paradigms.items():
         guidance = chosen_guidance(selection, key)
@@ -91,7 +80,7 @@ def run(params: Params) -> None:
             | {
                 "paradigm": key,
                 "parameters": done[0]["parameters"],
-                "macs": cost.macs(paradigm, params.side),
+                "macs": done[0]["macs"],
                 "seeds_ok": sum(history["status"] == "ok" for history in done),
                 "guidance": 0.0 if not paradigm.conditional else guidance,
             }
@@ -119,7 +108,7 @@ def run(params: Params) -> None:
 def metrics(frames: dict[str, pd.DataFrame]) -> dict:
     """The headline figures, nested for ``dvc metrics``."""
     names = ("guidance", "best_fid", "best_nfe", "few_fid", "precision", "recall", "digit_error")
-    result: dict = {"floor": {"fid": float(frames["floors"].fid.iloc[0])}}
+    result: dict = {"floor": {"fid": float(tables.floor(frames["floors"]).fid)}}
     for row in frames["paradigms"].to_dict("records"):
         result[row["paradigm"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
     return result

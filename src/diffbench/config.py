@@ -493,7 +493,8 @@ def default_run() -> tuple[str, str]:
     name = own.get("name")
     if own == preset(FULL) and own["compute"]["device"] == "cuda" and not cuda_devices():
         return "digits", (
-            "run: digits (params.yaml asks for CUDA and no CUDA device is found); 'snakemake --cores all mnist' insists, "
+            "run: digits (params.yaml asks for CUDA and no CUDA device is found); "
+            "'snakemake --cores all mnist' insists, "
             "'python -m diffbench params --preset digits --write' makes it params.yaml"
         )
     if not isinstance(name, str):

@@ -27,7 +27,7 @@ def ddim(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise 
         x0, eps = denoise(x, t)
         fresh = eta * sigma_s * (1 - (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2).clamp(min=0).sqrt()
         x = alpha_s * x0 + (sigma_s**2 - fresh**2).clamp(min=0).sqrt() * eps
-        if eta > 0 and s > 0:
+        if eta > 0 and i < len(ts) - 2:  # no noise on the last step; asking `s > 0` would wait for the device
             x = x + fresh * noise(i)
     return x
 
@@ -49,7 +49,7 @@ def ancestral(
         beta = 1 - stride**2
         x0 = denoise(x, t).x0
         x = (alpha_s * beta * x0 + stride * sigma_s**2 * x) / sigma_t**2
-        if s > 0:
+        if i < len(ts) - 2:
             x = x + (beta if variance == "large" else beta * sigma_s**2 / sigma_t**2).sqrt() * noise(i)
     return x
 

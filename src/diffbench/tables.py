@@ -12,6 +12,7 @@ from .errors import UserError
 from .files import replacing, write_json
 
 VERSION = "1.0"  # minor: a column was added; major: one was changed or taken away
+FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
 
@@ -65,10 +66,15 @@ TABLES = {
         ),
     ),
     "floors": Table(
-        "What real test images score in the place of samples, at the same number of images where there are enough.",
+        "What real images score in the place of samples, at the same number of images where there are enough.",
         ("split",),
         (
-            Column("split", "string", "", "the split scored"),
+            Column(
+                "split",
+                "string",
+                "",
+                "the split scored; drawn at random: class counts too, as an unconditional model's",
+            ),
             Column("images", "integer", "images", "images scored"),
             *_SCORES,
         ),
@@ -117,7 +123,7 @@ TABLES = {
             Column("best_fid", "number", "", "its mean FID over seeds"),
             Column("best_fid_low", "number", "", "lower end of the 95% t interval over seeds"),
             Column("best_fid_high", "number", "", "upper end of the 95% t interval over seeds"),
-            Column("few_fid", "number", "", "lowest mean FID within 16 evaluations at that scale"),
+            Column("few_fid", "number", "", f"lowest mean FID within {FEW_NFE} evaluations at that scale"),
             Column("few_nfe", "integer", "evaluations", "evaluations of that cell"),
             Column("precision", "number", "1", "mean precision of the best cell"),
             Column("recall", "number", "1", "mean recall of the best cell"),
@@ -205,6 +211,11 @@ def read(folder: Path, name: str) -> pd.DataFrame:
         raise UserError(f"{path}: has table schema {found}, this diffbench reads {VERSION}; make the tables again")
     data = arrow.to_pandas()
     return data.astype({c.name: DTYPES[c.type] for c in TABLES[name].columns if c.name in data})
+
+
+def floor(floors: pd.DataFrame) -> pd.Series:
+    """The row of the table ``floors`` that models are held against: real test images."""
+    return floors[floors.split == "test"].iloc[0]
 
 
 def files(folder: Path) -> list[Path]:

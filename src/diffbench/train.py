@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checkpoint, model, rng
+from . import checkpoint, cost, model, rng
 from .config import Paradigm, Params, Training
 from .data import prompts, splits
 from .device import autocast, device_name, peak_memory, prepare, synchronise
@@ -216,6 +216,7 @@ def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
         "steps": trainer.done,
         "images": trainer.done * batch,
         "parameters": model.parameters(trainer.denoiser),
+        "macs": cost.macs(trainer.paradigm, trainer.params.side),
         "curve": curve(whole, batch),
     }
     if failed is not None:

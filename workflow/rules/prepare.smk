@@ -41,7 +41,7 @@ rule reference:
     input:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
-        source("reference.py"),
+        source("reference.py", "rng.py"),
         METRIC_SOURCES,
     output:
         "results/{run}/reference.npz",

@@ -29,7 +29,7 @@ rule aggregate:
             "results/{run}/evaluate/{paradigm}/{seed}.json",
             "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
         ),
-        source("aggregate.py", "cost.py", "provenance.py", "tables.py"),
+        source("aggregate.py", "intervals.py", "provenance.py", "tables.py"),
     output:
         report(
             table_files("reports/{run}/tables"),
@@ -53,6 +53,8 @@ rule report:
         table_files("reports/{run}/tables"),
         of_all("results/{run}/evaluate/{paradigm}/{seed}.png"),
         source(
+            "intervals.py",
+            "tables.py",
             "report/__init__.py",
             "report/charts.py",
             "report/finding.py",

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from ..aggregate import interval
+from .. import tables
+from ..intervals import interval
 
 DASH = "\u2013"
 
@@ -59,7 +60,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
         return "No paradigm gave samples: every training failed."
     rivals = rivals.sort_values("best_fid")
     leader = rivals.iloc[0]
-    floor = f"real test digits score {number(floors.fid.iloc[0])}"
+    floor = f"real test digits score {number(tables.floor(floors).fid)}"
     own = best_rows(leader, cells)
     verdicts = {row.label: tied(own, best_rows(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"

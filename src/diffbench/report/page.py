@@ -9,7 +9,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from .. import tables
-from ..aggregate import FEW_NFE
 from ..config import Params
 from ..errors import UserError
 from ..files import Places, replacing
@@ -18,7 +17,7 @@ from .finding import DASH, headline, number
 
 HERE = Path(__file__).parent
 SUMMARY = (
-    ("few_fid", f"FID, at most {FEW_NFE} NFE", "low"),
+    ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
     ("best_fid", "best FID", "low"),
     ("best_nfe", "NFE of the best", "low"),
     ("seconds", "s per 1,000", "low"),
@@ -44,7 +43,7 @@ def picture(path: Path) -> tuple[str, int, int]:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height
 
 
-def strips(cells: pd.DataFrame, params: Params, paradigm: str, seed: int) -> dict[tuple[str, int, float], int]:
+def strips(params: Params, paradigm: str, seed: int) -> dict[tuple[str, int, float], int]:
     """The row of the picture of each cell, by sampler, steps and guidance: the order ``evaluate`` scored them in."""
     order = [
         (cell.sampler, cell.steps, cell.guidance)
@@ -70,7 +69,7 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup
     paradigms, cells = frames["paradigms"], frames["cells"]
     order = {key: row.label for key, row in params.paradigms.items()}
     labels = list(order.values())
-    floor = float(frames["floors"].fid.iloc[0])
+    floor = float(tables.floor(frames["floors"]).fid)
     first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
     chosen = curves(frames)
     native = chosen.native.astype(bool)
@@ -107,8 +106,8 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup
     training = frames["training"].merge(paradigms[["paradigm", "label", "target"]], on="paradigm")
     parts = [
         charts.lines(
-            rows.dropna(subset=["loss"]), labels, "images", "loss", "images seen", f"loss of {target} (log)", log_y=True,
-            points=False, width=250, height=230,
+            rows.dropna(subset=["loss"]), labels, "images", "loss", "images seen", f"loss of {target} (log)",
+            log_y=True, points=False, width=250, height=230,
         )
         for target, rows in training.groupby("target")
     ]  # fmt: skip
@@ -123,7 +122,7 @@ def grids(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     result = []
     for index, (key, row) in enumerate(params.paradigms.items()):
         uri, width, height = picture(Places(params.name).evaluation(key, seed).with_suffix(".png"))
-        places = strips(cells, params, key, seed)
+        places = strips(params, key, seed)
         own = cells[(cells.paradigm == key) & (cells.seed == seed)].set_index(["sampler", "steps", "guidance"])
         scales = sorted({guidance for _, _, guidance in places})
         lines = []
@@ -167,7 +166,7 @@ def summary(frames: dict[str, pd.DataFrame], params: Params, pictures: list[dict
             (sampled.paradigm == key) & (sampled.sampler == row.best_sampler) & (sampled.steps == row.best_steps)
             & (sampled.guidance == row.guidance)
         ] if not pd.isna(row.best_fid) else sampled.iloc[:0]  # fmt: skip
-        places = strips(frames["cells"], params, key, params.seeds[0])
+        places = strips(params, key, params.seeds[0])
         best = None if pd.isna(row.best_fid) else places[(row.best_sampler, int(row.best_steps), float(row.guidance))]
         seconds = same.seconds_per_1000.mean()
         values = {name: row.get(name) for name, *_ in SUMMARY} | {"seconds": seconds}
@@ -208,7 +207,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     environment.filters["number"] = number
     pictures = grids(frames, params)
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
-    floors = frames["floors"].iloc[0]
+    floors = tables.floor(frames["floors"])
     cells = frames["cells"].assign(label=lambda f: f.paradigm.map({k: p.label for k, p in params.paradigms.items()}))
     columns = [column for column in tables.TABLES["cells"].columns if column.name != "native"]
     return environment.get_template("report.html.j2").render(
@@ -218,6 +217,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         scale=3 if params.side < 16 else 1,
         facts=facts,
         floors=floors,
+        drawn=frames["floors"][frames["floors"].split != "test"].to_dict("records"),
         floor_values=[(name, _cell(name, floors.get({"best_fid": "fid"}.get(name, name)))) for name, *_ in SUMMARY],
         summary_columns=SUMMARY,
         summary=summary(frames, params, pictures),
