@@ -318,6 +318,7 @@ class Training:
     images: int
     batch_size: int
     warmup: int
+    beta2: float
     weight_decay: float
     grad_clip: float
     ema: float

@@ -1,7 +1,7 @@
 """Exponential moving average of the weights, warmed up."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def decay(step: int, limit: float) -> float:
@@ -9,14 +9,7 @@ def decay(step: int, limit: float) -> float:
     return min(limit, (1 + step) / (10 + step))
 
 
-class EMA:
-    """The averaged weights of a network, in the order of its ``state_dict``."""
-
-    def __init__(self, net: nn.Module, limit: float):
-        self.limit = limit
-        self.weights = {name: value.detach().clone() for name, value in net.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, weights: list[Tensor], step: int) -> None:
-        """Move towards ``weights``, the values of the network's ``state_dict``, after step number ``step``."""
-        torch._foreach_lerp_(list(self.weights.values()), weights, 1 - decay(step, self.limit))
+@torch.no_grad()
+def update(average: Tensor, weights: Tensor, step: int, limit: float) -> None:
+    """Move the average towards the weights in place, after step number ``step``; both of one shape."""
+    average.lerp_(weights, 1 - decay(step, limit))

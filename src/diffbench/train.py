@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checkpoint, cost, model, rng
+from . import checkpoint, cost, ema, model, rng
 from .config import Paradigm, Params, Training
 from .data import prompts, splits
 from .device import autocast, device_name, peak_memory, prepare, synchronise
-from .ema import EMA
 from .errors import UserError
 from .files import Places, sha256, write_json
+from .flat import flatten, named
 from .objective import loss
 from .progress import Progress
 from .times import training_times
@@ -84,11 +84,14 @@ class Trainer:
             self.denoiser = model.build(paradigm, params.side)
         # oneDNN and cuDNN convolve channels-last without reordering: 7 to 13% off a U-Net's step on a CPU.
         self.denoiser.to(device, memory_format=torch.channels_last)
-        self.parameters = list(self.denoiser.parameters())
-        self.weights = [value.detach() for value in self.denoiser.net.state_dict().values()]
-        self.ema = EMA(self.denoiser.net, training.ema)
+        self.weights = flatten(self.denoiser.net)  # (P,)
+        self.ema = self.weights.detach().clone()  # (P,)
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=paradigm.lr, betas=(0.9, 0.999), weight_decay=training.weight_decay, fused=True
+            [self.weights],
+            lr=paradigm.lr,
+            betas=(0.9, training.beta2),
+            weight_decay=training.weight_decay,
+            fused=True,
         )
         self.steps = math.ceil(training.images / training.batch_size)
         self.done, self.seconds = 0, 0.0
@@ -111,22 +114,19 @@ class Trainer:
         with autocast(self.device, self.params.compute):
             value = loss(self.denoiser, x0, prompt, t, eps).mean()
         value.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, training.grad_clip)
+        torch.nn.utils.clip_grad_norm_(self.weights, training.grad_clip)
         for group in self.optimiser.param_groups:
             group["lr"] = self.paradigm.lr * min(1.0, (n + 1) / max(training.warmup, 1))
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.ema.update(self.weights, n + 1)
+        self.optimiser.zero_grad(set_to_none=False)
+        ema.update(self.ema, self.weights.detach(), n + 1, training.ema)
         self.losses[n] = value.detach()
         self.done = n + 1
 
     def save(self, path: Path, key: str) -> None:
         """Write a resume point."""
-        tensors = {"losses": self.losses}
-        tensors |= {f"net.{name}": value for name, value in self.denoiser.net.state_dict().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.ema.weights.items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{name}": value for name, value in state.items()}
+        tensors = {"losses": self.losses, "weights": self.weights, "ema": self.ema}
+        tensors |= {f"optimiser.{name}": value for name, value in self.optimiser.state[self.weights].items()}
         checkpoint.save(path, tensors, {"key": key, "done": self.done, "seconds": self.seconds})
 
     def restore(self, path: Path, key: str) -> bool:
@@ -137,17 +137,12 @@ class Trainer:
             tensors, header = checkpoint.load(path)
             if header["key"] != key:
                 raise UserError(f"{path}: of other params, code or data")
-            state = self.optimiser.state_dict()
-            for name, value in tensors.items():
-                if name.startswith("optimiser."):
-                    _, index, field = name.split(".")
-                    state["state"].setdefault(int(index), {})[field] = value
-            take = lambda part: {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}  # noqa: E731
-            self.denoiser.net.load_state_dict(take("net."))
-            for name, value in take("ema.").items():
-                self.ema.weights[name].copy_(value)
-            self.optimiser.load_state_dict(state)
-            self.losses.copy_(tensors["losses"])
+            with torch.no_grad():
+                self.weights.copy_(tensors.pop("weights"))
+                self.ema.copy_(tensors.pop("ema"))
+                self.losses.copy_(tensors.pop("losses"))
+            state = {name.removeprefix("optimiser."): value for name, value in tensors.items()}
+            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: state}})
             self.done, self.seconds = header["done"], header["seconds"]
         except UserError as error:
             print(f"{error}; training starts again")
@@ -225,7 +220,7 @@ def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
             f"{trainer.paradigm.id} seed {trainer.seed}: loss {history['failed_loss']} at step {failed}; status failed"
         )
     header = {"paradigm": trainer.paradigm.id, "seed": trainer.seed, "status": status}
-    checkpoint.save(folder / "model.safetensors", trainer.ema.weights, header)
+    checkpoint.save(folder / "model.safetensors", named(trainer.denoiser.net, trainer.ema), header)
     write_json(folder / "history.json", history)
     write_json(
         folder / "cost.json",

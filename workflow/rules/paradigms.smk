@@ -18,7 +18,7 @@ def sample_keys(wildcards):
 rule train:
     input:
         "results/{run}/data.npz",
-        source("cost.py", "ema.py", "objective.py", "train.py"),
+        source("cost.py", "ema.py", "flat.py", "objective.py", "train.py"),
         NETWORK_SOURCES,
     output:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",

@@ -76,13 +76,14 @@ class SpatialTransformer(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net with attention at every resolution but the first.
+    """U-Net with attention at its coarsest resolutions.
 
     Args:
         side: image side in pixels, divisible by 2^(len(channels) - 1).
         conditional: attend to the prompt's tokens.
         channels: channels of each resolution, from the full one down.
         blocks: residual blocks of each resolution on the way down, and on the way up.
+        attention: how many of the coarsest resolutions attend; DDPM's had one, Stable Diffusion's all but one.
         heads: attention heads.
         context: width of the prompt's token vectors.
 
@@ -91,7 +92,16 @@ class UNet(nn.Module):
     """
 
     @staticmethod
-    def check(side: int, conditional: bool, *, channels: list[int], blocks: int, heads: int = 4, context: int = 32):
+    def check(
+        side: int,
+        conditional: bool,
+        *,
+        channels: list[int],
+        blocks: int,
+        attention: int = 1,
+        heads: int = 4,
+        context: int = 32,
+    ) -> None:
         """Refuse sizes that do not fit, before anything is built.
 
         Raises:
@@ -101,23 +111,36 @@ class UNet(nn.Module):
             raise ValueError(f"{len(channels)} resolutions do not fit an image of side {side}")
         if channels[0] % 2:
             raise ValueError("the first of channels must be even, for the sinusoids of the time")
-        for width in channels[1:]:
+        if attention > len(channels):
+            raise ValueError(f"attention at {attention} resolutions, but there are {len(channels)}")
+        for width in channels[-attention:]:
             if width % heads:
                 raise ValueError(f"channels {width} cannot be split among {heads} heads")
 
     def __init__(
-        self, side: int, conditional: bool, *, channels: list[int], blocks: int, heads: int = 4, context: int = 32
+        self,
+        side: int,
+        conditional: bool,
+        *,
+        channels: list[int],
+        blocks: int,
+        attention: int = 1,
+        heads: int = 4,
+        context: int = 32,
     ):
         super().__init__()
-        self.check(side, conditional, channels=channels, blocks=blocks, heads=heads, context=context)
+        self.check(
+            side, conditional, channels=channels, blocks=blocks, attention=attention, heads=heads, context=context
+        )
         time = 4 * channels[0]
         self.time = TimeEmbedding(channels[0], time)
         self.prompt = PromptEmbedding(context) if conditional else None
         context = context if conditional else None
 
         def stage(inputs: int, outputs: int, level: int) -> nn.ModuleList:
-            attention = SpatialTransformer(outputs, heads, context) if level else None
-            return nn.ModuleList([ResBlock(inputs, outputs, time)] + ([attention] if attention else []))
+            attends = level >= len(channels) - attention
+            block = [SpatialTransformer(outputs, heads, context)] if attends else []
+            return nn.ModuleList([ResBlock(inputs, outputs, time), *block])
 
         self.stem = nn.Conv2d(1, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
