@@ -73,6 +73,7 @@ def test_overlays_hold_only_differences(at_root):
 def test_a_name_means_params_yaml_if_it_bears_it_and_the_preset_otherwise(workplace):
     edit(workplace / "params.yaml", at("name", "mine"))
     edit(workplace / "params.yaml", at("seeds", [7]))
+    edit(workplace / "params.yaml", at("sampling.guidance.full_seeds", [7]))
     assert config.load("mine").seeds == [7]
     assert config.load("mnist").seeds == [0, 1, 2]
     edit(workplace / "params.yaml", at("name", "digits"))
@@ -142,7 +143,7 @@ MISTAKES = [
     (
         "paradigms.sd1.size.width",
         9,
-        "paradigms.sd1.size.width: unknown key; unet takes channels, blocks, heads, context",
+        "paradigms.sd1.size.width: unknown key; unet takes channels, blocks, attention, heads",
     ),
     ("paradigms.dit.size.width", KeyError, "paradigms.dit.size.width: missing; dit needs it"),
     ("paradigms.dit.size.width", "wide", 'paradigms.dit.size.width: "wide"; allowed: a positive integer'),

@@ -76,8 +76,8 @@ def test_snakemake_makes_the_report_and_says_the_finding(finished):
     assert report.stat().st_size < 8e6 and "Smoke run: do not cite" in report.read_text()
     assert "real test digits score" in output and report.resolve().as_uri() in output
     cells = (clone / "reports/smoke/tables/cells.csv").read_text().splitlines()
-    # ddpm: 2 samplers at 2 step counts and the native cell; the others: 3 scales at the sweep, 2 elsewhere
-    assert len(cells) == 1 + (2 * 2 + 1) + 4 * (3 + 2)
+    # ddpm: 2 samplers at 2 step counts and the native cell; the others: 3 scales at the sweep, 2 elsewhere; dit: native
+    assert len(cells) == 1 + (2 * 2 + 1) + 4 * (3 + 2) + 2
     assert not [line for line in cells[1:] if ",ok," not in line]
     manifest = json.loads((clone / "results/smoke/manifest.json").read_text())
     assert len(manifest["files"]) > 70

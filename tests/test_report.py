@@ -105,7 +105,7 @@ def test_every_cell_and_its_number_are_on_the_page(named):
     first = frames["cells"][frames["cells"].seed == 0]
     for row in first.itertuples():
         assert f"FID {finding.number(row.fid)}, NFE {row.nfe}" in html
-    assert html.count('<span class="strip') == len(first) + len(named.paradigms)
+    assert html.count('<span class="strip') == 2 * len(first) + len(named.paradigms), "two rows of five for each cell"
     assert "Smoke run: do not cite" in html
     assert "not comparable with Inception FID" in html
 

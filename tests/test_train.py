@@ -86,7 +86,7 @@ def test_a_diverging_training_is_a_result(smoke, places):
         sample.run(params, "dit", 0, steps)
     evaluate.run(params, "dit", 0)
     cells = json.loads(places.evaluation("dit", 0).read_text())["cells"]
-    assert len(cells) == 5 and all(cell["status"] == "failed" and cell["fid"] is None for cell in cells)
+    assert len(cells) == 7 and all(cell["status"] == "failed" and cell["fid"] is None for cell in cells)
 
 
 def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch):

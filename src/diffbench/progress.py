@@ -8,7 +8,7 @@ from typing import TextIO
 
 def clock(seconds: float) -> str:
     """Seconds as 1:05 or 2:03:04."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
