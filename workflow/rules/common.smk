@@ -103,6 +103,37 @@ def manifest_of(run):
     return Places(run).manifest.as_posix()
 
 
+def sampled(wildcards):
+    """The sampling stages a paradigm is scored over; `native` where params give it one."""
+    steps = params_of(wildcards.run).step_values(wildcards.paradigm)
+    return expand("results/{{run}}/samples/{{paradigm}}/{{seed}}/{steps}.{kind}", steps=steps, kind=["npz", "json"])
+
+
+def sample_keys(wildcards):
+    """The params a sampling stage depends on; its step count stands in the command unless it is the native one."""
+    own = [f"sampling.native.{wildcards.paradigm}"] if wildcards.steps == "native" else []
+    row = [f"paradigms.{wildcards.paradigm}.{key}" for key in ("guidance", "samplers")]
+    shared = [f"sampling.{key}" for key in ("batch_size", "clip", "guidance", "images", "selection_images")]
+    return pick(wildcards.run, "compute", *own, *row, *shared)
+
+
+def of_all(*patterns):
+    """Files of every paradigm and seed of a run."""
+
+    def files(wildcards):
+        params = params_of(wildcards.run)
+        return expand(
+            list(patterns), run=wildcards.run, paradigm=list(params.paradigms), seed=params.seeds, allow_missing=True
+        )
+
+    return files
+
+
+def table_files(folder):
+    """The files of all tables under a folder that may hold wildcards."""
+    return [path.as_posix() for path in tables.files(Path(folder))]
+
+
 def requested_runs():
     """The runs that were asked for on the command line, or the default one."""
     asked = set(workflow.dag_settings.targets or [])

@@ -1,20 +1,6 @@
 # train -> sample -> evaluate, for each paradigm and seed.
 
 
-def sampled(wildcards):
-    """The sampling stages a paradigm is scored over; `native` where params give it one."""
-    steps = params_of(wildcards.run).step_values(wildcards.paradigm)
-    return expand("results/{{run}}/samples/{{paradigm}}/{{seed}}/{steps}.{kind}", steps=steps, kind=["npz", "json"])
-
-
-def sample_keys(wildcards):
-    """The params a sampling stage depends on; its step count stands in the command unless it is the native one."""
-    own = [f"sampling.native.{wildcards.paradigm}"] if wildcards.steps == "native" else []
-    row = [f"paradigms.{wildcards.paradigm}.{key}" for key in ("guidance", "samplers")]
-    shared = [f"sampling.{key}" for key in ("batch_size", "clip", "guidance", "images", "selection_images")]
-    return pick(wildcards.run, "compute", *own, *row, *shared)
-
-
 rule train:
     input:
         "results/{run}/data.npz",

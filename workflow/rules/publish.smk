@@ -1,23 +1,6 @@
 # aggregate -> report -> manifest: what people read, and the handing of the run's state to DVC.
 
 
-def of_all(*patterns):
-    """Files of every paradigm and seed of a run."""
-
-    def files(wildcards):
-        params = params_of(wildcards.run)
-        return expand(
-            list(patterns), run=wildcards.run, paradigm=list(params.paradigms), seed=params.seeds, allow_missing=True
-        )
-
-    return files
-
-
-def table_files(folder):
-    """The files of all tables under a folder that may hold wildcards."""
-    return [path.as_posix() for path in tables.files(Path(folder))]
-
-
 rule aggregate:
     input:
         "results/{run}/data.json",
