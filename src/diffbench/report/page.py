@@ -177,7 +177,7 @@ def summary(frames: dict[str, pd.DataFrame], params: Params, pictures: list[dict
                 "conditional": bool(row.conditional),
                 "colour": f"var(--p{index % len(charts.COLOURS)})",
                 "what": f"{row.network}, {row.target}, {row.path}",
-                "guidance": "none" if not row.conditional else number(row.guidance, 2),
+                "guidance": "none" if not row.conditional else DASH if pd.isna(row.guidance) else f"{row.guidance:g}",
                 "values": [(name, _cell(name, values[name])) for name, *_ in SUMMARY],
                 "interval": interval,
                 "seeds_ok": int(row.seeds_ok),
