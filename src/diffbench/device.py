@@ -13,7 +13,8 @@ def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors instead of returning it to the system.
 
     Tensors of a few MiB otherwise cost a page fault for each 4 KiB at every operation: keeping it gave 1 to 10%
-    more training steps and 17 to 48% more sampling steps a second on a CPU. A C library without ``mallopt`` is left as it is.
+    more training steps and 17 to 48% more sampling steps a second on a CPU. A C
+    library without ``mallopt`` is left as it is.
     """
     trim_threshold, mmap_threshold = -1, -3  # from malloc.h
     try:
