@@ -1,5 +1,6 @@
 # snakemake --cores all          params.yaml; where that is the shipped benchmark and there is no CUDA device, digits
 # snakemake --cores all digits   a preset by its name: mnist, digits or smoke
+# snakemake --cores all workflow/tuning/digits.csv   the search for learning rates that the preset was set by
 #
 # Every rule has the run's name as a wildcard, so a job means the same on a head node without a GPU, on a node that has
 # one, and after params.yaml has changed. Only the default target depends on the machine.
@@ -9,6 +10,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/paradigms.smk"
 include: "workflow/rules/publish.smk"
+include: "workflow/rules/tune.smk"
 
 
 report: "workflow/report/workflow.rst"

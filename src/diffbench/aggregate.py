@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from . import provenance, tables
-from .config import Params
+from .config import ARMS, Cell, Params
 from .files import Places, read_json, write_json
 from .intervals import interval
 
@@ -19,7 +19,7 @@ def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:
 
 def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None) -> dict:
     """The best cell of a paradigm at its chosen scale, by mean FID over seeds, and the best of few evaluations."""
-    own = cells[(cells.paradigm == paradigm) & (cells.status == "ok")]
+    own = cells[(cells.paradigm == paradigm) & (cells.status == "ok") & (cells.arm == "")]
     own = own[own.guidance == (0.0 if guidance is None else guidance)]
     if own.empty:
         return {}
@@ -40,6 +40,33 @@ def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None) -> dict:
     return result | ({} if few.empty else {"few_fid": float(few.iloc[0].fid), "few_nfe": int(few.iloc[0].nfe)})
 
 
+def arm_row(paradigm: str, cell: Cell) -> dict:
+    """A row of the table ``arms``."""
+    low, high = cell.interval or (None, None)
+    own = {name: getattr(cell, name) for name in ("eta", "variance", "reading", "spacing", "rescale")}
+    return {"paradigm": paradigm, **cell.key, **own, "interval_low": low, "interval_high": high}
+
+
+def thresholds(rows: list[dict], floor: float, within: list[float], budget: int) -> list[dict]:
+    """When the FID of each multiple of the floor was first reached; censored where it never was.
+
+    Args:
+        rows: of one training, with ``images`` and ``fid``, in rising order of images.
+        floor: FID of the real test images.
+        within: the multiples.
+        budget: images of the whole training.
+    """
+    result = []
+    for multiple in within:
+        fid = multiple * floor
+        reached = [row["images"] for row in rows if row["fid"] is not None and row["fid"] <= fid]
+        images = reached[0] if reached else None
+        result.append(
+            {"within": float(multiple), "fid": fid, "images": images, "censored": not reached, "budget": budget}
+        )
+    return result
+
+
 def run(params: Params) -> None:
     """Write every table under reports/<run>/tables and reports/<run>/metrics.json.
 
@@ -49,6 +76,9 @@ def run(params: Params) -> None:
     places = Places(params.name)
     rows: dict[str, list[dict]] = {name: [] for name in tables.TABLES}
     devices, histories = set(), {}
+    floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
+    rows["floors"] = floors["floors"]
+    floor = next(row["fid"] for row in rows["floors"] if row["split"] == "test")
     for paradigm in params.paradigms:
         for seed in params.seeds:
             key = {"paradigm": paradigm, "seed": seed}
@@ -59,15 +89,30 @@ def run(params: Params) -> None:
             rows["training"] += [key | point | {"status": history["status"]} for point in history["curve"]]
             per_thousand = 1000 * trained["seconds"] / history["images"]
             seconds = {name: trained[name] for name in ("seconds", "peak_memory_bytes")}
-            whole = {"stage": "train", "sampler": "", "steps": history["steps"], "guidance": math.nan}
-            rows["cost"].append(key | whole | seconds | {"seconds_per_1000": per_thousand})
+            whole = {"sampler": "", "steps": history["steps"], "guidance": math.nan, "arm": ""}
+            rows["cost"].append(key | whole | seconds | {"stage": "train", "seconds_per_1000": per_thousand})
             scores = read_json(places.evaluation(paradigm, seed))
             rows["cells"] += [key | row for row in scores["cells"]]
             rows["selection"] += [key | row for row in scores["selection"]]
             clock = read_json(places.clock(paradigm, seed))
             rows["cost"] += [key | {"stage": "sample"} | cell for cell in clock]
-    floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
-    rows["floors"] = floors["floors"]
+            snapshots = read_json(places.convergence(paradigm, seed))
+            rows["convergence"] += [key | row for row in snapshots]
+            reached = thresholds(snapshots, floor, params.convergence.within, history["images"])
+            rows["thresholds"] += [key | row for row in reached]
+            rows["cost"] += [
+                key | whole | {"stage": "threshold", "within": row["within"]}
+                | {"seconds": None if row["censored"] else per_thousand * row["images"] / 1000}
+                for row in reached
+            ]  # fmt: skip
+            probed = read_json(places.probe(paradigm, seed))
+            rows["noise_error"] += [key | row for row in probed["noise_error"]]
+            rows["straightness"].append(key | probed["straightness"])
+    rows["arms"] = [
+        arm_row(paradigm, cell)
+        for paradigm in params.sampling.arms
+        for cell in params.cells(paradigm, params.seeds[0], ARMS)
+    ]
     cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
     for key, paradigm in params.paradigms.items():
         guidance = chosen_guidance(selection, key)

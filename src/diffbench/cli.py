@@ -33,6 +33,32 @@ def _evaluate(params: config.Params, arguments: argparse.Namespace) -> None:
     run(params, arguments.paradigm, arguments.seed)
 
 
+def _convergence(params: config.Params, arguments: argparse.Namespace) -> None:
+    from .convergence import run
+
+    run(params, arguments.paradigm, arguments.seed)
+
+
+def _probe(params: config.Params, arguments: argparse.Namespace) -> None:
+    from .probe import run
+
+    run(params, arguments.paradigm, arguments.seed)
+
+
+def _tune(params: config.Params, arguments: argparse.Namespace) -> None:
+    from . import tune
+
+    if arguments.paradigm is None and arguments.lr is None:
+        tune.collect(params)
+        return
+    allowed = [config.number(lr) for lr in params.tune.lrs]
+    if arguments.lr not in allowed:
+        raise UserError(f"--lr {arguments.lr}: not in params; allowed: {', '.join(allowed)}")
+    if arguments.paradigm not in params.paradigms:
+        raise UserError(f"--paradigm {arguments.paradigm}: not in params; allowed: {', '.join(params.paradigms)}")
+    tune.run(params, arguments.paradigm, arguments.lr)
+
+
 def _data(params: config.Params, _: argparse.Namespace) -> None:
     from .data.splits import prepare
 
@@ -117,6 +143,8 @@ STAGES = {
     "train": (_train, "train one paradigm with one seed"),
     "sample": (_sample, "sample a trained network at one step count"),
     "evaluate": (_evaluate, "score every cell of a trained network"),
+    "convergence": (_convergence, "score a training's snapshots"),
+    "probe": (_probe, "errors by noise level, and straightness, of a trained network"),
     "aggregate": (_aggregate, "collect all scores into tables"),
     "report": (_report, "write the HTML report"),
     "manifest": (_manifest, "write the manifest and tell the other engine"),
@@ -124,8 +152,16 @@ STAGES = {
     "verify": (_verify, "compare a run's files with its manifest"),
     "prune": (_prune, "delete results that params no longer name"),
     "finding": (_finding, "print the report's headline and path"),
+    "tune": (_tune, "score one learning rate, or collect the search's table"),
 }
-NEEDS_PARADIGM = ("train", "sample", "evaluate")
+NEEDS_PARADIGM = ("train", "sample", "evaluate", "convergence", "probe")
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that a preset shares between rows once for each row, not as an alias."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def write_preset(name: str, force: bool) -> None:
@@ -147,7 +183,7 @@ def write_preset(name: str, force: bool) -> None:
             shutil.copyfile(source, temporary)
         else:
             header = f"# The whole of the preset {name}: {source} laid over {config.PRESETS / config.FULL}.yaml.\n"
-            body = yaml.safe_dump(config.preset(name), sort_keys=False, width=110, default_flow_style=None)
+            body = yaml.dump(config.preset(name), Dumper=_Plain, sort_keys=False, width=110, default_flow_style=None)
             temporary.write_text(header + body, encoding="utf-8")
     print(f"wrote {config.PARAMS}: {name}")
     _adopt_if_current(name)
@@ -188,7 +224,10 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--paradigm", required=True)
             command.add_argument("--seed", required=True, type=int)
         if name == "sample":
-            command.add_argument("--steps", required=True, help="a step count of params, or 'native'")
+            command.add_argument("--steps", required=True, help="a step count of params, 'native' or 'arms'")
+        if name == "tune":
+            command.add_argument("--paradigm", help="with --lr: the row to train")
+            command.add_argument("--lr", help="one of tune.lrs")
     params = commands.add_parser("params", help="check and print params, or make a preset the params.yaml")
     params.add_argument("--preset", help="a preset instead of params.yaml")
     params.add_argument("--write", action="store_true", help="write the preset to params.yaml")

@@ -5,24 +5,23 @@ overlays on mnist.yaml, never on the user's params.yaml: an overlay on an edited
 """
 
 import ctypes
-import inspect
-import json
-import math
-from collections.abc import Iterator
+import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
 
 from .errors import UserError
+from .validate import SIDES, check
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("workflow/presets")
-SCHEMA = Path("workflow/schemas/params.schema.yaml")
+EXTENSIONS = Path("workflow/extensions")
 FULL = "mnist"
 NATIVE = "native"
-STAGES = ("data", "classifier", "reference", "train", "sample", "evaluate", "aggregate", "report", "manifest", "all")
+ARMS = "arms"
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,6 +82,11 @@ def preset(name: str) -> dict:
     return full if name == FULL else overlay(full, read_yaml(PRESETS / f"{name}.yaml"))
 
 
+def number(value: float) -> str:
+    """A number as a command line and a file's name write it: 0.001, not 1e-3."""
+    return f"{value:.12f}".rstrip("0").rstrip(".")
+
+
 def raw(run: str) -> dict:
     """The unchecked params of a run: params.yaml if it bears the name, else the preset.
 
@@ -96,198 +100,6 @@ def raw(run: str) -> dict:
         known = ", ".join(dict.fromkeys([str(own.get("name")), *preset_names()]))
         raise UserError(f"run '{run}': no such run; params.yaml and the presets know {known}")
     return preset(run)
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _dotted(path: Any) -> str:
-    return ".".join(str(part) for part in path) or "the file"
-
-
-def _explain(error: Any) -> Iterator[str]:
-    """One line for each mistake a jsonschema error stands for."""
-    where, value, rule = _dotted(error.absolute_path), error.instance, error.validator_value
-    match error.validator:
-        case "additionalProperties":
-            allowed = sorted(error.schema.get("properties", {}))
-            for key in sorted(map(str, set(value) - set(allowed))):
-                yield f"{_dotted([*error.absolute_path, key])}: unknown key; allowed: {', '.join(allowed)}"
-        case "required":
-            for key in rule:
-                if key not in value:
-                    yield f"{_dotted([*error.absolute_path, key])}: missing"
-        case "type":
-            hint = ""
-            if isinstance(value, str):
-                try:
-                    float(value)
-                    hint = " (YAML reads this as text; write it as 0.002, not 2e-3, and without quotes)"
-                except ValueError:
-                    pass
-            yield f"{where}: {_show(value)} is not {_article(rule)}{hint}"
-        case "minItems" if not value:
-            yield f"{where}: [] is empty; at least {rule} needed"
-        case "minProperties":
-            yield f"{where}: is empty; at least {rule} needed"
-        case "uniqueItems":
-            yield f"{where}: {_show(value)} holds a value twice; each may stand once"
-        case "enum":
-            yield f"{where}: {_show(value)}; allowed: {', '.join(map(str, rule))}"
-        case "anyOf":
-            yield f"{where}: {_show(value)}; allowed: none, default, or a list of scales from 0 to 100"
-        case "pattern":
-            yield f"{where}: {_show(value)}; allowed: lower-case letters, digits and hyphens, a letter first"
-        case _:
-            words = {
-                "minimum": "at least",
-                "maximum": "at most",
-                "exclusiveMinimum": "more than",
-                "exclusiveMaximum": "less than",
-                "minItems": "number of items: at least",
-                "maxItems": "number of items: at most",
-                "minLength": "characters: at least",
-                "maxLength": "characters: at most",
-            }
-            yield f"{where}: {_show(value)}; allowed: {words.get(error.validator, error.validator)} {_show(rule)}"
-
-
-def _article(kind: str) -> str:
-    return {"object": "a mapping", "array": "a list", "integer": "an integer", "boolean": "true or false"}.get(
-        kind, f"a {kind}"
-    )
-
-
-def _registries() -> dict[str, Any]:
-    """The parts a row may name. Imported late: they need torch, and a job that only counts files does not."""
-    from .networks import NETWORKS
-    from .paths import PATHS
-    from .samplers import SAMPLERS
-    from .targets import TARGETS
-    from .times import DENSITIES
-
-    return {"network": NETWORKS, "path": PATHS, "target": TARGETS, "times": DENSITIES, "samplers": SAMPLERS}
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    if get_origin(annotation) is list:
-        return isinstance(value, list) and value and all(_fits(item, get_args(annotation)[0]) for item in value)
-    return isinstance(value, annotation) and not isinstance(value, bool) and value > 0
-
-
-def _check_size(where: str, network: Any, row: dict, side: int) -> Iterator[str]:
-    parameters = {name: p for name, p in inspect.signature(network).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    size, mistakes = row["size"], 0
-    for key in sorted(set(size) - set(parameters)):
-        mistakes += 1
-        yield f"{where}.size.{key}: unknown key; {row['network']} takes {', '.join(parameters)}"
-    for name, parameter in parameters.items():
-        if name not in size and parameter.default is parameter.empty:
-            mistakes += 1
-            yield f"{where}.size.{name}: missing; {row['network']} needs it"
-        elif name in size and not _fits(size[name], parameter.annotation):
-            mistakes += 1
-            kind = getattr(parameter.annotation, "__name__", str(parameter.annotation))
-            wanted = "a list of positive integers" if "list" in str(kind) else "a positive integer"
-            yield f"{where}.size.{name}: {_show(size[name])}; allowed: {wanted}"
-    if not mistakes and hasattr(network, "check"):
-        try:
-            network.check(side, row["conditional"], **size)
-        except ValueError as error:
-            yield f"{where}.size: {_show(size)}: {error}"
-
-
-SIDES = {"mnist": 28, "digits": 8}
-
-
-def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, side: int) -> Iterator[str]:
-    where = f"paradigms.{key}"
-    known = True
-    for part, registry in registries.items():
-        names = row[part] if isinstance(row[part], list) else [row[part]]
-        for name in names:
-            if name not in registry:
-                known = False
-                yield f"{where}.{part}: {_show(name)} is not registered; allowed: {', '.join(registry)}"
-    if row["conditional"] and row["guidance"] == "none":
-        yield f"{where}.guidance: none, but the paradigm is conditional; allowed: default or a list of scales"
-    if not row["conditional"] and row["guidance"] != "none":
-        yield f"{where}.guidance: {_show(row['guidance'])}, but the paradigm is unconditional; allowed: none"
-    if not known:
-        return
-    import torch
-
-    path = registries["path"][row["path"]]()
-    if row["target"] == "velocity" and not hasattr(path, "d_alpha"):
-        yield f"{where}.target: velocity, but {row['path']} is a table without derivatives; allowed: eps, v, x0"
-    last = torch.ones((), dtype=torch.float64)
-    if row["target"] == "eps" and float(path.alpha(last)) == 0:
-        end = f"{row['path']} ends without signal, where eps says nothing"
-        yield f"{where}.target: eps, but {end}; allowed: v, velocity"
-    if "ancestral" in _samplers_of(key, row, sampling) and path.levels is None:
-        yield f"{where}.samplers: ancestral needs a variance-preserving path, not {row['path']}"
-    yield from _check_size(where, registries["network"][row["network"]], row, side)
-
-
-def _samplers_of(key: str, row: dict, sampling: dict) -> list[str]:
-    native = sampling["native"].get(key)
-    return row["samplers"] + ([native["sampler"]] if native else [])
-
-
-def check(params: dict, source: str) -> None:
-    """Check raw params completely.
-
-    Raises:
-        UserError: one line for each mistake, with its dotted key, the value and what is allowed.
-    """
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
-    errors = sorted(validator.iter_errors(params), key=lambda error: _dotted(error.absolute_path))
-    mistakes = list(dict.fromkeys(line for error in errors for line in _explain(error)))
-    mistakes += [f"{key}: {value} is not a finite number" for key, value in _infinite(params)]
-    if not mistakes:
-        mistakes = list(_cross_check(params))
-    if mistakes:
-        raise UserError("\n".join(f"{source}: {line}" for line in mistakes))
-
-
-def _infinite(node: Any, path: tuple = ()) -> Iterator[tuple[str, float]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _infinite(value, (*path, key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _infinite(value, (*path, index))
-    elif isinstance(node, float) and not math.isfinite(node):
-        yield _dotted(path), node
-
-
-def _cross_check(params: dict) -> Iterator[str]:
-    """Mistakes that lie between keys."""
-    sampling, registries = params["sampling"], _registries()
-    guidance = sampling["guidance"]
-    if params["name"] in STAGES:
-        yield f"name: {params['name']} is a stage's name; allowed: any other"
-    if guidance["sweep_steps"] not in sampling["steps"]:
-        yield (
-            f"sampling.guidance.sweep_steps: {guidance['sweep_steps']}; "
-            f"allowed: one of sampling.steps, {_show(sampling['steps'])}"
-        )
-    for seed in guidance["full_seeds"]:
-        if seed not in params["seeds"]:
-            yield f"sampling.guidance.full_seeds: {seed}; allowed: seeds, {_show(params['seeds'])}"
-    for key, native in sampling["native"].items():
-        if key not in params["paradigms"]:
-            yield f"sampling.native.{key}: no such paradigm; allowed: {', '.join(params['paradigms'])}"
-        if native["sampler"] not in registries["samplers"]:
-            allowed = ", ".join(registries["samplers"])
-            yield f"sampling.native.{key}.sampler: {_show(native['sampler'])} is not registered; allowed: {allowed}"
-    side = SIDES[params["data"]["source"]]
-    for key, row in params["paradigms"].items():
-        yield from _check_row(key, row, registries, sampling, side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +137,7 @@ class Training:
     prompt_drop: float
     word_drop: float
     checkpoint_seconds: float
+    snapshots: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,11 +163,34 @@ class Sampling:
     guidance: Guidance
     selection_images: int
     native: dict[str, Native]
+    arms: dict[str, dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     neighbours: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convergence:
+    steps: int
+    within: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    images: int
+    bins: int
+    log_snr: list[float]
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    lrs: list[float]
+    images: int
+    seed: int
+    steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,13 +211,36 @@ class Paradigm:
     guidance: str | list[float]
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One way of sampling a trained network."""
+    """One way of sampling a trained network.
+
+    ``arm`` names a cell outside the grid, which may depart from the defaults below: the noise ``eta`` of DDIM, the
+    ``variance`` of the ancestral sampler, the ``reading`` of the article's update, the ``spacing`` of the times, a
+    guidance ``interval`` in log-SNR and a ``rescale`` share.
+    """
 
     sampler: str
     steps: int
     guidance: float
+    arm: str = ""
+    eta: float | None = None
+    variance: str | None = None
+    reading: str | None = None
+    spacing: str = "trailing"
+    interval: tuple[float, float] | None = None
+    rescale: float = 0.0
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The columns that tell the cells of one trained network apart."""
+        return {"sampler": self.sampler, "steps": self.steps, "guidance": self.guidance, "arm": self.arm}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The sampler's own keyword arguments."""
+        own = {"eta": self.eta, "variance": self.variance, "reading": self.reading}
+        return {name: value for name, value in own.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,6 +255,9 @@ class Params:
     training: Training
     sampling: Sampling
     evaluation: Evaluation
+    convergence: Convergence
+    probe: Probe
+    tune: Tune
     paradigms: dict[str, Paradigm]
     raw: dict
 
@@ -407,7 +269,8 @@ class Params:
     def step_values(self, paradigm: str) -> list[str]:
         """The values of ``--steps`` a paradigm is sampled with, one stage each."""
         native = [NATIVE] if paradigm in self.sampling.native else []
-        return [str(steps) for steps in self.sampling.steps] + native
+        arms = [ARMS] if paradigm in self.sampling.arms else []
+        return [str(steps) for steps in self.sampling.steps] + native + arms
 
     def sweep(self, paradigm: str) -> list[float]:
         """The guidance scales a paradigm is swept over; an unconditional one has scale 0 only."""
@@ -422,21 +285,38 @@ class Params:
     def cells(self, paradigm: str, seed: int, steps: str) -> list[Cell]:
         """The cells of one sampling stage, in a fixed order."""
         row, guidance = self.paradigms[paradigm], self.sampling.guidance
+        if steps == ARMS:
+            return [_arm(name, options) for name, options in self.sampling.arms[paradigm].items()]
         if steps == NATIVE:
             native = self.sampling.native[paradigm]
             scales = self.everywhere(paradigm) if row.conditional else [0.0]
             return [Cell(sampler=native.sampler, steps=native.steps, guidance=float(s)) for s in scales]
         swept = int(steps) == guidance.sweep_steps or seed in guidance.full_seeds
         scales = self.sweep(paradigm) if swept else self.everywhere(paradigm)
+        # The first sampler is the row's own and is swept; the others answer what a better solver buys.
         return [
             Cell(sampler=sampler, steps=int(steps), guidance=float(scale))
             for sampler in row.samplers
-            for scale in sorted(set(scales))
+            for scale in sorted(set(scales if sampler == row.samplers[0] else self.everywhere(paradigm)))
         ]
 
-    def selects(self, paradigm: str, steps: str) -> bool:
-        """Whether this sampling stage also draws the images that choose the guidance scale."""
-        return self.paradigms[paradigm].conditional and steps == str(self.sampling.guidance.sweep_steps)
+    def all_cells(self, paradigm: str, seed: int) -> list[Cell]:
+        """The cells of all sampling stages of a trained network, in the order they are scored in."""
+        return [cell for steps in self.step_values(paradigm) for cell in self.cells(paradigm, seed, steps)]
+
+    def selecting(self, paradigm: str, seed: int, steps: str) -> list[Cell]:
+        """The cells of which this sampling stage also draws the images that choose the guidance scale."""
+        row = self.paradigms[paradigm]
+        if not row.conditional or steps != str(self.sampling.guidance.sweep_steps):
+            return []
+        scales, sampler = {float(scale) for scale in self.everywhere(paradigm)}, row.samplers[0]
+        return [c for c in self.cells(paradigm, seed, steps) if c.sampler == sampler and c.guidance in scales]
+
+
+def _arm(name: str, options: dict[str, Any]) -> Cell:
+    interval = options.get("interval")
+    own = {**options, "guidance": float(options.get("guidance", 0.0))}
+    return Cell(arm=name, **(own | {"interval": (float(interval[0]), float(interval[1]))} if interval else own))
 
 
 def build(params: dict) -> Params:
@@ -457,17 +337,41 @@ def build(params: dict) -> Params:
             }
         ),
         evaluation=Evaluation(**params["evaluation"]),
+        convergence=Convergence(**params["convergence"]),
+        probe=Probe(**params["probe"]),
+        tune=Tune(**params["tune"]),
         paradigms={key: Paradigm(id=key, **row) for key, row in params["paradigms"].items()},
         raw=params,
     )
+
+
+def load_extensions() -> None:
+    """Import the Python files in workflow/extensions, once; they register parts of their own.
+
+    Raises:
+        UserError: a file cannot be imported.
+    """
+    for path in sorted(EXTENSIONS.glob("*.py")):
+        name = f"diffbench_extensions.{path.stem}"
+        if name in sys.modules or path.stem == "__init__":
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # whatever a user's file raises is to be told in one line
+            del sys.modules[name]
+            raise UserError(f"{path}: cannot be imported ({type(error).__name__}: {error}); mend or move it") from None
 
 
 def load(run: str) -> Params:
     """The checked params of a run.
 
     Raises:
-        UserError: no such run, or any mistake in its params.
+        UserError: no such run, or any mistake in its params or in an extension.
     """
+    load_extensions()
     params = raw(run)
     own = read_yaml(PARAMS).get("name") == run
     check(params, str(PARAMS) if own else str(PRESETS / f"{run}.yaml"))

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 
 import torch
 
@@ -58,9 +59,17 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_memory(device: torch.device) -> int | None:
-    """Most bytes the device's allocator held, or None where there is no such counter."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget the peak so far, where the device can: a process's own peak cannot be reset."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes the device's allocator held; on a CPU the most the process held resident, interpreter included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
 
 
 def device_name(device: torch.device) -> str:

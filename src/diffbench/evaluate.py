@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 
 from . import classifier as judge
-from .config import Cell, Params
+from . import tables
+from .config import NATIVE, Params
 from .data import splits
 from .device import prepare
 from .files import Places, read_json, replacing, write_json
-from .metrics.adherence import digit_error, word_errors
+from .metrics import measure
 from .metrics.frechet import Frechet
-from .metrics.manifold import Manifold
+from .metrics.sets import Real, Samples
 from .sample import captions
 
-MEASURES = ("fid", "precision", "recall", "density", "coverage", "digit_error", "weight_error", "slant_error")
 GREYS = 16  # grey levels of the pictures; metrics use the raw arrays
 
 
@@ -39,9 +39,22 @@ def one_of_each(prompt: np.ndarray) -> np.ndarray:
     return np.concatenate(first) if all(len(index) for index in first) else np.arange(10)
 
 
-def finite(value: float) -> float | None:
+def finite(value: float | None) -> float | None:
     """A number for JSON; null stands for "does not apply"."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def reference_sets(params: Params, dataset: splits.Dataset, device: torch.device) -> tuple[Real, Frechet]:
+    """What cells are scored against, and the distance to the validation split, which chooses between them.
+
+    Raises:
+        UserError: the reference file is missing or damaged.
+    """
+    arrays = splits.load_arrays(Places(params.name).reference)
+    train = torch.from_numpy(arrays["train"]).to(device)
+    rows = torch.from_numpy(arrays["manifold_rows"]).to(device)
+    real = Real(train, train[rows], params.evaluation.neighbours, dataset.bounds)
+    return real, Frechet(torch.from_numpy(arrays["validation"]).to(device))
 
 
 def run(params: Params, paradigm_id: str, seed: int) -> None:
@@ -55,21 +68,9 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     device, places = prepare(params.compute), Places(params.name)
     dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
     network = judge.load(places.classifier, params.classifier, params.side, device)
-    arrays = splits.load_arrays(places.reference)
-    train = torch.from_numpy(arrays["train"]).to(device)
-    against_train = Frechet(train)
-    against_validation = Frechet(torch.from_numpy(arrays["validation"]).to(device))
-    neighbours = Manifold(train[torch.from_numpy(arrays["manifold_rows"]).to(device)], params.evaluation.neighbours)
+    real, against_validation = reference_sets(params, dataset, device)
+    score = measure(real)
     prompt = captions(dataset, params.sampling.images, "scored")
-
-    def score(images: np.ndarray, cell: Cell) -> dict[str, float | None]:
-        features, logits = judge.apply(network, splits.to_float(images, device))
-        values: dict[str, float | None] = {"fid": against_train(features), **neighbours(features)._asdict()}
-        if paradigm.conditional and cell.guidance != 0:
-            weight_error, slant_error = word_errors(images, prompt, dataset.bounds)
-            error = digit_error(logits.cpu(), torch.from_numpy(prompt))
-            values |= {"digit_error": error, "weight_error": weight_error, "slant_error": slant_error}
-        return values
 
     rows: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
@@ -81,22 +82,18 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
         for cell, fact, images in zip(
             params.cells(paradigm_id, seed, steps), facts["cells"], drawn["images"], strict=True
         ):
-            status = fact["status"]
-            values = score(images, cell) if status == "ok" else {}
+            status, values = fact["status"], {}
+            if status == "ok":
+                features, logits = judge.apply(network, splits.to_float(images, device))
+                asked = prompt if paradigm.conditional and cell.guidance != 0 else None
+                values = score(Samples(images, features, logits, asked))
             rows.append(
-                {
-                    "sampler": cell.sampler,
-                    "steps": cell.steps,
-                    "guidance": cell.guidance,
-                    "nfe": fact["nfe"],
-                    "status": status,
-                    "images": len(images),
-                    "native": steps == "native",
-                }
-                | {name: None if (v := values.get(name)) is None else finite(v) for name in MEASURES}
+                cell.key
+                | {"nfe": fact["nfe"], "status": status, "images": len(images), "native": steps == NATIVE}
+                | {column.name: finite(values.get(column.name)) for column in tables.SCORES}
             )
             pictures.append(images[shown])
-            costs.append({key: value for key, value in fact.items() if key not in ("nfe", "status")})
+            costs.append(cell.key | {name: fact.get(name) for name in ("seconds_per_1000", "peak_memory_bytes")})
         for chosen, images in zip(facts["selection"], drawn["selection"], strict=True):
             good = next(f["status"] for f in facts["cells"] if all(f[k] == v for k, v in chosen.items())) == "ok"
             fid = against_validation(judge.apply(network, splits.to_float(images, device))[0]) if good else None

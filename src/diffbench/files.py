@@ -79,7 +79,7 @@ class Places:
         self.checkpoints = self.results / "checkpoints"
 
     def train(self, paradigm: str, seed: int) -> Path:
-        """Folder of a training's outputs: model.safetensors, history.json, cost.json."""
+        """Folder of a training's outputs: model.safetensors, snapshots.safetensors, history.json, cost.json."""
         return self.results / "train" / paradigm / str(seed)
 
     def samples(self, paradigm: str, seed: int, steps: str) -> Path:
@@ -93,3 +93,15 @@ class Places:
     def clock(self, paradigm: str, seed: int) -> Path:
         """What the cells of a trained network took, in the order of the scores."""
         return self.results / "evaluate" / paradigm / f"{seed}-cost.json"
+
+    def convergence(self, paradigm: str, seed: int) -> Path:
+        """Scores of a training's snapshots."""
+        return self.results / "convergence" / paradigm / f"{seed}.json"
+
+    def probe(self, paradigm: str, seed: int) -> Path:
+        """Errors by noise level and the straightness of a trained network."""
+        return self.results / "probe" / paradigm / f"{seed}.json"
+
+    def tuning(self, paradigm: str, lr: str) -> Path:
+        """Score of one learning rate of the search."""
+        return self.results / "tune" / paradigm / f"{lr}.json"

@@ -36,6 +36,12 @@ class TabulatedVP(nn.Module):
         """Coefficient of the noise, same shape as ``t``."""
         return self._read(self._sigma, t)
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """The time whose ``log(alpha^2 / sigma^2)`` is nearest, shape of ``log_snr``; never t = 0."""
+        table = 2 * (self._alpha[1:] / self._sigma[1:]).log()  # (T,), falling
+        middle = -(table[1:] + table[:-1]) / 2  # rising, so that it can be searched
+        return (1 + torch.searchsorted(middle, -log_snr.to(table.dtype))) / self.levels
+
 
 class Linear(nn.Module):
     """The straight conditional path of rectified flow, ``x_t = (1 - t) x0 + t eps`` (arXiv:2209.03003)."""
@@ -58,6 +64,10 @@ class Linear(nn.Module):
         """Derivative of sigma, 1."""
         return torch.ones_like(t)
 
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """The time with this ``log(alpha^2 / sigma^2)``, shape of ``log_snr``."""
+        return torch.sigmoid(-log_snr / 2)
+
 
 def vp_linear() -> TabulatedVP:
     """DDPM's schedule: beta linear from 1e-4 to 0.02, T = 1000 (arXiv:2006.11239, section 4)."""
@@ -73,4 +83,30 @@ def vp_scaled_linear() -> TabulatedVP:
     return TabulatedVP(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)
 
 
-PATHS = {"vp-linear": vp_linear, "vp-scaled-linear": vp_scaled_linear, "linear": Linear}
+def zero_terminal_snr(beta: Tensor) -> Tensor:
+    """The schedule shifted and scaled so that its last level holds no signal (arXiv:2305.08891, algorithm 1).
+
+    Args:
+        beta: the T variances, float64, (T,).
+
+    Returns:
+        The new variances, (T,); the first level is kept, the last beta is 1.
+    """
+    root = torch.cumprod(1 - beta, 0).sqrt()
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    abar = root**2
+    return 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
+
+
+def vp_scaled_linear_ztsnr() -> TabulatedVP:
+    """Stable Diffusion's schedule with zero terminal SNR; eps says nothing at its end, so it wants v or x0."""
+    beta = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return TabulatedVP(zero_terminal_snr(beta))
+
+
+PATHS = {
+    "vp-linear": vp_linear,
+    "vp-scaled-linear": vp_scaled_linear,
+    "vp-scaled-linear-ztsnr": vp_scaled_linear_ztsnr,
+    "linear": Linear,
+}

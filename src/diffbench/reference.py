@@ -1,5 +1,6 @@
 """The reference stage: features of the real images, and what real test images would score."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -12,10 +13,11 @@ from . import rng
 from .config import Params
 from .data import prompts, splits
 from .device import prepare
+from .errors import UserError
 from .files import Places, replacing, write_json
-from .metrics.adherence import digit_error
-from .metrics.frechet import Frechet
-from .metrics.manifold import Manifold
+from .metrics import measure
+from .metrics.frechet import Frechet, by_torchmetrics
+from .metrics.sets import Real, Samples
 
 
 def subset(labels: np.ndarray, count: int, purpose: str) -> np.ndarray:
@@ -59,18 +61,15 @@ def run(params: Params) -> None:
     # Neighbourhoods depend on the number of points, so real and generated sets get the same.
     manifold_rows = subset(dataset.train.labels, params.sampling.images, "manifold")
     test_rows = subset(dataset.test.labels, params.sampling.images, "floor")
-    neighbours = Manifold(features["train"][torch.from_numpy(manifold_rows).to(device)], params.evaluation.neighbours)
-    test = features["test"][torch.from_numpy(test_rows).to(device)]
+    neighbourhood = features["train"][torch.from_numpy(manifold_rows).to(device)]
+    real = Real(features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds)
+    rows = torch.from_numpy(test_rows).to(device)
+    test = Samples(
+        dataset.test.images[test_rows], features["test"][rows], logits["test"][rows], dataset.test.prompts[test_rows]
+    )
     distance = Frechet(features["train"])
-    asked = torch.from_numpy(dataset.test.prompts[test_rows])
     floors = [
-        {
-            "split": "test",
-            "images": len(test_rows),
-            "fid": distance(test),
-            **neighbours(test)._asdict(),
-            "digit_error": digit_error(logits["test"].cpu()[test_rows], asked),
-        },
+        {"split": "test", "images": len(test_rows)} | measure(real)(test),
         {
             "split": "train, drawn at random",
             "images": params.sampling.images,
@@ -82,4 +81,10 @@ def run(params: Params) -> None:
     with replacing(places.reference) as temporary:
         arrays = {name: value.cpu().numpy() for name, value in features.items()}
         np.savez_compressed(temporary, **arrays, manifold_rows=manifold_rows)
-    write_json(places.floors, {"floors": floors, **asdict(params.evaluation)})
+    theirs = by_torchmetrics(features["train"], test.features)
+    if not math.isclose(floors[0]["fid"], theirs, rel_tol=1e-6, abs_tol=1e-6):
+        raise UserError(
+            f"FID of the test images: {floors[0]['fid']!r} here, {theirs!r} by torchmetrics; "
+            "one of the two libraries is broken, so nothing is scored"
+        )
+    write_json(places.floors, {"floors": floors, "torchmetrics_fid": theirs, **asdict(params.evaluation)})

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from . import model, rng
-from .config import Cell, Params
+from .config import Cell, Params, Sampling
 from .data import prompts, splits
 from .denoiser import Denoiser
-from .device import autocast, peak_memory, prepare, synchronise
+from .device import autocast, peak_memory, prepare, reset_peak_memory, synchronise
 from .files import Places, replacing, write_json
 from .guidance import Guided
 from .progress import Progress
 from .samplers import SAMPLERS
-from .times import trailing
+from .times import SPACINGS
 
 
 def captions(dataset: splits.Dataset, count: int, purpose: str) -> np.ndarray:
@@ -55,9 +55,39 @@ def draw(
         return rng.image_noise(start, stop, shape, seed, purpose, "step", step, device=device)
 
     null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
-    guided = Guided(denoiser, prompt, null, cell.guidance, clip=clip)
-    ts = trailing(cell.steps, denoiser.path.levels).to(device)
-    return SAMPLERS[cell.sampler](guided, denoiser.path, x, ts, noise), guided.nfe
+    guided = Guided(denoiser, prompt, null, cell.guidance, clip=clip, interval=cell.interval, share=cell.rescale)
+    ts = SPACINGS[cell.spacing](cell.steps, denoiser.path.levels).to(device)
+    return SAMPLERS[cell.sampler](guided, denoiser.path, x, ts, noise, **cell.options), guided.nfe
+
+
+def generate(
+    denoiser: Denoiser,
+    cell: Cell,
+    prompt: np.ndarray | None,
+    count: int,
+    dataset: splits.Dataset,
+    sampling: Sampling,
+    seed: int,
+    purpose: str,
+    advance: Callable[[int], None] = lambda count: None,
+) -> tuple[np.ndarray, int, bool]:
+    """Images of a cell as uint8 (count, side, side), the evaluations of each, and whether all were finite.
+
+    Args:
+        prompt: prompts (count, 3), or None for an unconditional network.
+        advance: called after each batch with its number of images.
+    """
+    device, side = next(denoiser.parameters()).device, dataset.train.images.shape[-1]
+    wanted = None if prompt is None else torch.from_numpy(prompt).to(device)
+    images, nfe, finite = [], 0, True
+    for start in range(0, count, sampling.batch_size):
+        stop = min(start + sampling.batch_size, count)
+        asked = None if wanted is None else wanted[start:stop]
+        x, nfe = draw(denoiser, cell, asked, start, stop, side, seed, purpose, clip=sampling.clip)
+        finite &= bool(torch.isfinite(x).all())
+        images.append(splits.quantise(torch.nan_to_num(x), dataset.levels))
+        advance(stop - start)
+    return np.concatenate(images), nfe, finite
 
 
 def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
@@ -71,23 +101,12 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     paradigm, side = params.paradigms[paradigm_id], params.side
     denoiser, status = model.load(places.train(paradigm_id, seed) / "model.safetensors", paradigm, side, device)
     cells = params.cells(paradigm_id, seed, steps)
-    everywhere = {float(scale) for scale in params.everywhere(paradigm_id)}
-    selecting = [cell for cell in cells if cell.guidance in everywhere] if params.selects(paradigm_id, steps) else []
+    selecting = params.selecting(paradigm_id, seed, steps)
+    prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
+    held_out = captions(dataset, sampling.selection_images, "selection") if paradigm.conditional else None
     label = f"sample {paradigm_id} seed {seed} steps {steps}"
     total = len(cells) * sampling.images + len(selecting) * sampling.selection_images
     progress, done = Progress(label, total, "images"), 0
-
-    def batches(cell: Cell, count: int, purpose: str, advance: Callable[[int], None]) -> tuple[np.ndarray, int, int]:
-        wanted = torch.from_numpy(captions(dataset, count, purpose)).to(device) if paradigm.conditional else None
-        images, nfe, broken = [], 0, 0
-        for start in range(0, count, sampling.batch_size):
-            stop = min(start + sampling.batch_size, count)
-            prompt = None if wanted is None else wanted[start:stop]
-            x, nfe = draw(denoiser, cell, prompt, start, stop, side, seed, purpose, clip=sampling.clip)
-            broken += int((~torch.isfinite(x)).flatten(1).any(1).sum())
-            images.append(splits.quantise(torch.nan_to_num(x), dataset.levels))
-            advance(stop - start)
-        return np.concatenate(images), nfe, broken
 
     def advance(count: int) -> None:
         nonlocal done
@@ -98,48 +117,45 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     with torch.inference_mode(), autocast(device, params.compute):
         if status == "ok":
             # Memory formats, kernels and caches settle on a batch that is not timed.
-            one = Cell(sampler=cells[0].sampler, steps=1, guidance=cells[0].guidance)
+            one = Cell(sampler="ddim", steps=1, guidance=cells[0].guidance)
             batch = min(sampling.batch_size, sampling.images)
-            prompt = (
-                torch.zeros(batch, prompts.LENGTH, dtype=torch.long, device=device) if paradigm.conditional else None
-            )
-            draw(denoiser, one, prompt, 0, batch, side, seed, "warm-up", clip=sampling.clip)
+            generate(denoiser, one, prompt, batch, dataset, sampling, seed, "warm-up")
         for cell in cells:
             if status != "ok":
                 drawn.append(np.zeros((sampling.images, side, side), np.uint8))
                 facts.append({"status": "failed", "nfe": None, "seconds_per_1000": None})
                 continue
+            reset_peak_memory(device)
             synchronise(device)
             started = time.perf_counter()
-            images, nfe, broken = batches(cell, sampling.images, "scored", advance)
+            images, nfe, finite = generate(
+                denoiser, cell, prompt, sampling.images, dataset, sampling, seed, "scored", advance
+            )
+            synchronise(device)
             seconds = time.perf_counter() - started
             drawn.append(images)
             facts.append(
                 {
-                    "status": "failed" if broken else "ok",
+                    "status": "ok" if finite else "failed",
                     "nfe": nfe,
                     "seconds_per_1000": 1000 * seconds / sampling.images,
+                    "peak_memory_bytes": peak_memory(device),
                 }
             )
         for cell in selecting:
             count = sampling.selection_images
-            images = (
-                batches(cell, count, "selection", advance)[0]
-                if status == "ok"
-                else np.zeros((count, side, side), np.uint8)
-            )
+            images = np.zeros((count, side, side), np.uint8)
+            if status == "ok":
+                images, *_ = generate(denoiser, cell, held_out, count, dataset, sampling, seed, "selection", advance)
             selected.append(images)
     empty = np.zeros((0, 0, side, side), np.uint8)
     path = places.samples(paradigm_id, seed, steps)
     with replacing(path) as temporary:
         np.savez_compressed(temporary, images=np.stack(drawn), selection=np.stack(selected) if selected else empty)
-    peak = peak_memory(device)
-    keys = [{"sampler": cell.sampler, "steps": cell.steps, "guidance": cell.guidance} for cell in cells]
-    chosen = [{"sampler": cell.sampler, "guidance": cell.guidance} for cell in selecting]
     write_json(
         path.with_suffix(".json"),
         {
-            "cells": [key | fact | {"peak_memory_bytes": peak} for key, fact in zip(keys, facts, strict=True)],
-            "selection": chosen,
+            "cells": [cell.key | fact for cell, fact in zip(cells, facts, strict=True)],
+            "selection": [{"sampler": cell.sampler, "guidance": cell.guidance} for cell in selecting],
         },
     )

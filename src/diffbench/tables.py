@@ -1,7 +1,7 @@
 """The versioned tables: their declared schema, and pandas frames to Parquet and CSV and back."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import replacing, write_json
 
-VERSION = "1.0"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.0"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -41,28 +41,35 @@ _CELL = (
     Column("sampler", "string", "", "name of the sampler"),
     Column("steps", "integer", "steps", "sampler steps"),
     Column("guidance", "number", "", "guidance scale: 1 conditional, 0 unconditional"),
+    Column("arm", "string", "", "name of a cell outside the grid, whose options stand in the table arms; else empty"),
 )
-_SCORES = (
+_CELL_KEY = ("paradigm", "seed", "sampler", "steps", "guidance", "arm")
+SCORES = (
     Column("fid", "number", "", "Frechet distance to the training split in classifier features; not Inception FID"),
     Column("precision", "number", "1", "share of samples within a real neighbourhood"),
     Column("recall", "number", "1", "share of real images within a generated neighbourhood"),
     Column("density", "number", "", "mean number of real neighbourhoods around a sample over k"),
     Column("coverage", "number", "1", "share of real neighbourhoods that hold a sample"),
     Column("digit_error", "number", "1", "share of samples that show another digit than asked for"),
+    Column("weight_error", "number", "1", "share of samples of another weight than asked for"),
+    Column("slant_error", "number", "1", "share of samples of another slant than asked for"),
+    Column("brightness", "number", "1", "mean grey of the samples; ink is bright"),
+)
+_TRAINING = (
+    Column("paradigm", "string", "", "id of the row in params.yaml"),
+    Column("seed", "integer", "", "training seed"),
 )
 TABLES = {
     "cells": Table(
         "One row a cell: a trained network sampled one way.",
-        ("paradigm", "seed", "sampler", "steps", "guidance"),
+        _CELL_KEY,
         (
             *_CELL,
             Column("nfe", "integer", "evaluations", "network evaluations for one image"),
             Column("status", "string", "", "ok, or failed: the training diverged or a sample is not finite"),
             Column("native", "boolean", "", "the sampler and step count of the paradigm's own paper"),
             Column("images", "integer", "images", "samples scored"),
-            *_SCORES,
-            Column("weight_error", "number", "1", "share of samples of another weight than asked for"),
-            Column("slant_error", "number", "1", "share of samples of another slant than asked for"),
+            *SCORES,
         ),
     ),
     "floors": Table(
@@ -76,7 +83,25 @@ TABLES = {
                 "the split scored; drawn at random: class counts too, as an unconditional model's",
             ),
             Column("images", "integer", "images", "images scored"),
-            *_SCORES,
+            *SCORES,
+        ),
+    ),
+    "arms": Table(
+        "What the cells outside the grid change, one row an arm; empty where the default holds.",
+        ("paradigm", "arm"),
+        (
+            Column("paradigm", "string", "", "id of the row in params.yaml"),
+            Column("arm", "string", "", "name of the arm"),
+            Column("sampler", "string", "", "name of the sampler"),
+            Column("steps", "integer", "steps", "sampler steps"),
+            Column("guidance", "number", "", "guidance scale"),
+            Column("eta", "number", "", "share of the DDPM noise that DDIM injects"),
+            Column("variance", "string", "", "of the ancestral sampler: small or large"),
+            Column("reading", "string", "", "what dt of the article's update stands for"),
+            Column("spacing", "string", "", "of the times: trailing, or leading as in Stable Diffusion"),
+            Column("interval_low", "number", "", "log-SNR below which guidance is off"),
+            Column("interval_high", "number", "", "log-SNR above which guidance is off"),
+            Column("rescale", "number", "1", "share of the output rescaled to the conditional one's spread"),
         ),
     ),
     "selection": Table(
@@ -99,6 +124,57 @@ TABLES = {
             Column("images", "integer", "images", "training images seen"),
             Column("loss", "number", "", "mean squared error of the target over the stretch that ends here"),
             Column("status", "string", "", "ok, or failed: the loss stopped being finite"),
+        ),
+    ),
+    "convergence": Table(
+        "Quality of the averaged weights at shares of the training, with the row's first sampler at guidance 1, or 0 "
+        "where it is unconditional.",
+        ("paradigm", "seed", "images"),
+        (
+            *_TRAINING,
+            Column("images", "integer", "images", "training images seen"),
+            Column("status", "string", "", "ok, or failed: the training diverged before, or a sample is not finite"),
+            *SCORES,
+        ),
+    ),
+    "thresholds": Table(
+        "Training images until the FID of the table convergence first lay within a multiple of the real test images'.",
+        ("paradigm", "seed", "within"),
+        (
+            *_TRAINING,
+            Column("within", "number", "", "multiple of the real test images' FID"),
+            Column("fid", "number", "", "the FID to reach"),
+            Column("images", "integer", "images", "images seen at the first snapshot there; empty where censored"),
+            Column("censored", "boolean", "", "not reached within the budget, so the time is longer than the budget"),
+            Column("budget", "integer", "images", "images of the whole training"),
+        ),
+    ),
+    "noise_error": Table(
+        "Error of the estimates on the test split by noise level: the same images, noise and draws in every row.",
+        ("paradigm", "seed", "axis", "low"),
+        (
+            *_TRAINING,
+            Column("axis", "string", "", "what is binned: t, or log_snr = log(alpha^2 / sigma^2)"),
+            Column("low", "number", "", "lower edge of the bin"),
+            Column("high", "number", "", "upper edge of the bin"),
+            Column("images", "integer", "images", "test images, each at its own level within the bin"),
+            Column("x0_error", "number", "", "mean squared error of the estimate of x0, pixels in [-1, 1], unclamped"),
+            Column("eps_error", "number", "", "mean squared error of the estimate of eps"),
+        ),
+    ),
+    "straightness": Table(
+        "The deterministic ODE at guidance 1 (0 where unconditional), unclamped, in the coordinates "
+        "x / (alpha + sigma) against sigma / (alpha + sigma), where the path to a single point is straight.",
+        ("paradigm", "seed"),
+        (
+            *_TRAINING,
+            Column("steps", "integer", "steps", "Euler steps of the trajectory"),
+            Column("images", "integer", "images", "trajectories"),
+            Column("path_over_chord", "number", "", "mean length of the trajectory over the distance of its ends"),
+            Column(
+                "velocity_deviation", "number", "1", "mean squared departure from the chord's velocity over its square"
+            ),
+            Column("reason", "string", "", "why a value is missing"),
         ),
     ),
     "paradigms": Table(
@@ -132,13 +208,14 @@ TABLES = {
     ),
     "cost": Table(
         "What was measured with a clock. The only table that differs between two runs on one machine.",
-        ("stage", "paradigm", "seed", "sampler", "steps", "guidance"),
+        ("stage", *_CELL_KEY, "within"),
         (
-            Column("stage", "string", "", "train or sample"),
+            Column("stage", "string", "", "train, sample, or threshold: training until a threshold"),
             *_CELL,
-            Column("seconds", "number", "s", "of the whole training"),
-            Column("seconds_per_1000", "number", "s", "to train on, or to sample, 1,000 images"),
-            Column("peak_memory_bytes", "integer", "B", "most the device's allocator held; empty on a CPU"),
+            Column("within", "number", "", "the threshold, as in the table thresholds"),
+            Column("seconds", "number", "s", "of the training"),
+            Column("seconds_per_1000", "number", "s", "to train on, or to sample, 1,000 images, after a warm-up"),
+            Column("peak_memory_bytes", "integer", "B", "most the device's allocator held; on a CPU, the process"),
         ),
     ),
     "provenance": Table(
@@ -150,6 +227,21 @@ TABLES = {
         ),
     ),
 }
+
+
+def add_scores(*columns: Column) -> None:
+    """Declare scores of a family registered from outside, in every table that holds scores.
+
+    Raises:
+        ValueError: a column is declared already.
+    """
+    global SCORES
+    taken = {column.name for column in TABLES["cells"].columns}
+    if clash := sorted(taken & {column.name for column in columns}):
+        raise ValueError(f"columns {clash} are declared already")
+    SCORES = (*SCORES, *columns)
+    for name in ("cells", "floors", "convergence"):
+        TABLES[name] = replace(TABLES[name], columns=(*TABLES[name].columns, *columns))
 
 
 def frame(name: str, rows: list[dict]) -> pd.DataFrame:

@@ -39,3 +39,22 @@ def trailing(steps: int, levels: int | None) -> Tensor:
         raise ValueError(f"{steps} steps on a schedule of {levels}")
     t = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps
     return (t * levels).round() / levels if levels else t
+
+
+def leading(steps: int, levels: int | None) -> Tensor:
+    """The S + 1 times of Stable Diffusion's own spacing: never the noisiest level, float64, (S + 1,).
+
+    Level ``1 + (T // S) k`` for k = S - 1, ..., 0 and then t = 0 (arXiv:2305.08891, table 2). It starts from pure noise
+    at a level that still holds signal. Where t is continuous, T is taken as 1000.
+
+    Raises:
+        ValueError: more steps than the schedule has levels.
+    """
+    count = levels or 1000
+    if steps > count:
+        raise ValueError(f"{steps} steps on a schedule of {count}")
+    first = torch.arange(steps - 1, -1, -1, dtype=torch.float64) * (count // steps) + 1
+    return torch.cat([first, first.new_zeros(1)]) / count
+
+
+SPACINGS = {"trailing": trailing, "leading": leading}

@@ -95,6 +95,8 @@ class Trainer:
         )
         self.steps = math.ceil(training.images / training.batch_size)
         self.done, self.seconds = 0, 0.0
+        self.marks = [math.ceil(share * self.steps) for share in sorted(training.snapshots)]
+        self.snapshots = self.ema.new_zeros(len(self.marks), len(self.ema))  # (marks, P)
         self.losses = torch.zeros(self.steps, device=device)
         self.images = splits.to_float(dataset.train.images, device)  # (N, 1, H, W), resident
         self.prompts = torch.from_numpy(dataset.train.prompts).to(device)  # (N, 3)
@@ -122,10 +124,13 @@ class Trainer:
         ema.update(self.ema, self.weights.detach(), n + 1, training.ema)
         self.losses[n] = value.detach()
         self.done = n + 1
+        for row, mark in enumerate(self.marks):
+            if mark == self.done:
+                self.snapshots[row].copy_(self.ema)
 
     def save(self, path: Path, key: str) -> None:
         """Write a resume point."""
-        tensors = {"losses": self.losses, "weights": self.weights, "ema": self.ema}
+        tensors = {"losses": self.losses, "weights": self.weights, "ema": self.ema, "snapshots": self.snapshots}
         tensors |= {f"optimiser.{name}": value for name, value in self.optimiser.state[self.weights].items()}
         checkpoint.save(path, tensors, {"key": key, "done": self.done, "seconds": self.seconds})
 
@@ -141,6 +146,7 @@ class Trainer:
                 self.weights.copy_(tensors.pop("weights"))
                 self.ema.copy_(tensors.pop("ema"))
                 self.losses.copy_(tensors.pop("losses"))
+                self.snapshots.copy_(tensors.pop("snapshots"))
             state = {name.removeprefix("optimiser."): value for name, value in tensors.items()}
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: state}})
             self.done, self.seconds = header["done"], header["seconds"]
@@ -161,7 +167,7 @@ def curve(losses: Tensor, batch: int) -> list[dict[str, float]]:
 
 
 def run(params: Params, paradigm_id: str, seed: int, watch: Callable[[Trainer], Any] | None = None) -> None:
-    """The train stage: model.safetensors (averaged weights), history.json and cost.json.
+    """The train stage: model.safetensors (averaged weights), snapshots.safetensors, history.json and cost.json.
 
     A loss that is not finite ends the training with status "failed": a result, not an error.
 
@@ -176,7 +182,24 @@ def run(params: Params, paradigm_id: str, seed: int, watch: Callable[[Trainer], 
     resume, key = places.checkpoints / f"{paradigm_id}-{seed}.safetensors", resume_key(params, paradigm, seed, device)
     if trainer.restore(resume, key):
         print(f"resumed at step {trainer.done} of {trainer.steps}")
-    label = f"train {paradigm_id} seed {seed}"
+    failed = advance(trainer, f"train {paradigm_id} seed {seed}", lambda: trainer.save(resume, key), watch)
+    _finish(trainer, places.train(paradigm_id, seed), failed)
+    resume.unlink(missing_ok=True)
+
+
+def advance(
+    trainer: Trainer,
+    label: str,
+    save: Callable[[], Any] = lambda: None,
+    watch: Callable[[Trainer], Any] | None = None,
+) -> int | None:
+    """Train to the end of the budget; the step at which a loss stopped being finite, or None.
+
+    Args:
+        label: names the training in its progress lines.
+        save: called every ``checkpoint_seconds``.
+        watch: called after every step.
+    """
     progress = Progress(label, trainer.steps, "steps", done=trainer.done)
     failed, before, saved = first_failure(trainer.losses[: trainer.done]), trainer.seconds, time.monotonic()
     started = saved
@@ -193,13 +216,12 @@ def run(params: Params, paradigm_id: str, seed: int, watch: Callable[[Trainer], 
         checked = trainer.done
         progress.update(trainer.done, f"loss {float(recent.mean()):.4f}")
         trainer.seconds = before + time.monotonic() - started
-        if time.monotonic() - saved >= params.training.checkpoint_seconds and failed is None:
-            trainer.save(resume, key)
+        if time.monotonic() - saved >= trainer.params.training.checkpoint_seconds and failed is None:
+            save()
             saved = time.monotonic()
-    synchronise(device)
+    synchronise(trainer.device)
     trainer.seconds = before + time.monotonic() - started
-    _finish(trainer, places.train(paradigm_id, seed), failed)
-    resume.unlink(missing_ok=True)
+    return failed
 
 
 def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
@@ -221,6 +243,12 @@ def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
         )
     header = {"paradigm": trainer.paradigm.id, "seed": trainer.seed, "status": status}
     checkpoint.save(folder / "model.safetensors", named(trainer.denoiser.net, trainer.ema), header)
+    # A failed training keeps the averages from before its failure.
+    taken = [mark for mark in trainer.marks if mark <= (trainer.done if failed is None else failed)]
+    whole_rows = trainer.snapshots[: len(taken)]
+    checkpoint.save(
+        folder / "snapshots.safetensors", {"ema": whole_rows}, header | {"images": [mark * batch for mark in taken]}
+    )
     write_json(folder / "history.json", history)
     write_json(
         folder / "cost.json",

@@ -85,7 +85,18 @@ NETWORK_SOURCES = source(
     "networks/mmdit.py",
     "networks/unet.py",
 )
-METRIC_SOURCES = source("metrics/adherence.py", "metrics/frechet.py", "metrics/manifold.py")
+METRIC_SOURCES = source(
+    "tables.py",
+    "metrics/__init__.py",
+    "metrics/adherence.py",
+    "metrics/appearance.py",
+    "metrics/frechet.py",
+    "metrics/manifold.py",
+    "metrics/sets.py",
+)
+SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
+# Parts that users register from outside the package; any stage may use them.
+EXTENSIONS = sorted(path.as_posix() for path in Path("workflow/extensions").glob("*.py"))
 
 
 def gpus(wildcards):
@@ -111,7 +122,7 @@ def sampled(wildcards):
 
 def sample_keys(wildcards):
     """The params a sampling stage depends on; its step count stands in the command unless it is the native one."""
-    own = [f"sampling.native.{wildcards.paradigm}"] if wildcards.steps == "native" else []
+    own = [f"sampling.{wildcards.steps}.{wildcards.paradigm}"] if wildcards.steps in ("native", "arms") else []
     row = [f"paradigms.{wildcards.paradigm}.{key}" for key in ("guidance", "samplers")]
     shared = [f"sampling.{key}" for key in ("batch_size", "clip", "guidance", "images", "selection_images")]
     return pick(wildcards.run, "compute", *own, *row, *shared)
@@ -127,6 +138,13 @@ def of_all(*patterns):
         )
 
     return files
+
+
+def tuned(wildcards):
+    """The scores of the search for learning rates."""
+    params = params_of(wildcards.run)
+    rates = [params_files.number(lr) for lr in params.tune.lrs]
+    return expand("results/{{run}}/tune/{paradigm}/{lr}.json", paradigm=list(params.paradigms), lr=rates)
 
 
 def table_files(folder):
@@ -170,4 +188,5 @@ wildcard_constraints:
     run="[a-z][a-z0-9-]*",
     paradigm="[a-z][a-z0-9-]*",
     seed=r"\d+",
-    steps=r"\d+|native",
+    steps=r"\d+|native|arms",
+    lr=r"[\d.]+",

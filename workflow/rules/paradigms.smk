@@ -1,4 +1,4 @@
-# train -> sample -> evaluate, for each paradigm and seed.
+# train -> sample -> evaluate, train -> convergence and train -> probe, for each paradigm and seed.
 
 
 rule train:
@@ -6,8 +6,10 @@ rule train:
         "results/{run}/data.npz",
         source("cost.py", "ema.py", "flat.py", "objective.py", "train.py"),
         NETWORK_SOURCES,
+        EXTENSIONS,
     output:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
+        "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
         "results/{run}/train/{paradigm}/{seed}/cost.json",
     log:
@@ -39,8 +41,9 @@ rule sample:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
-        source("guidance.py", "sample.py", "samplers.py"),
+        SAMPLING_SOURCES,
         NETWORK_SOURCES,
+        EXTENSIONS,
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
         "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
@@ -66,6 +69,7 @@ rule evaluate:
         sampled,
         source("evaluate.py"),
         METRIC_SOURCES,
+        EXTENSIONS,
     output:
         "results/{run}/evaluate/{paradigm}/{seed}.json",
         "results/{run}/evaluate/{paradigm}/{seed}.png",
@@ -88,3 +92,61 @@ rule evaluate:
         ),
     shell:
         "python -m diffbench evaluate {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"
+
+
+rule convergence:
+    input:
+        "results/{run}/data.npz",
+        "results/{run}/classifier.safetensors",
+        "results/{run}/reference.npz",
+        "results/{run}/train/{paradigm}/{seed}/model.safetensors",
+        "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
+        "results/{run}/train/{paradigm}/{seed}/history.json",
+        source("convergence.py", "evaluate.py", "flat.py"),
+        SAMPLING_SOURCES,
+        NETWORK_SOURCES,
+        METRIC_SOURCES,
+        EXTENSIONS,
+    output:
+        "results/{run}/convergence/{paradigm}/{seed}.json",
+    log:
+        "logs/{run}/convergence/{paradigm}-{seed}.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked(
+            "compute",
+            "convergence",
+            "evaluation",
+            "paradigms.{paradigm}.samplers",
+            "sampling.batch_size",
+            "sampling.clip",
+            "sampling.images",
+        ),
+    shell:
+        "python -m diffbench convergence {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"
+
+
+rule probe:
+    input:
+        "results/{run}/data.npz",
+        "results/{run}/train/{paradigm}/{seed}/model.safetensors",
+        source("guidance.py", "probe.py", "samplers.py"),
+        NETWORK_SOURCES,
+        EXTENSIONS,
+    output:
+        "results/{run}/probe/{paradigm}/{seed}.json",
+    log:
+        "logs/{run}/probe/{paradigm}-{seed}.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked("compute", "probe"),
+    shell:
+        "python -m diffbench probe {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"

@@ -43,6 +43,7 @@ rule reference:
         "results/{run}/classifier.safetensors",
         source("reference.py", "rng.py"),
         METRIC_SOURCES,
+        EXTENSIONS,
     output:
         "results/{run}/reference.npz",
         "results/{run}/reference.json",

@@ -11,7 +11,10 @@ rule aggregate:
             "results/{run}/train/{paradigm}/{seed}/cost.json",
             "results/{run}/evaluate/{paradigm}/{seed}.json",
             "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
+            "results/{run}/convergence/{paradigm}/{seed}.json",
+            "results/{run}/probe/{paradigm}/{seed}.json",
         ),
+        EXTENSIONS,
         source("aggregate.py", "intervals.py", "provenance.py", "tables.py"),
     output:
         report(
@@ -26,7 +29,7 @@ rule aggregate:
     conda:
         "../envs/diffbench.yaml"
     params:
-        tracked=tracked("compute", "evaluation", "paradigms", "sampling", "seeds"),
+        tracked=tracked("compute", "convergence", "evaluation", "paradigms", "sampling", "seeds"),
     shell:
         "python -m diffbench aggregate {wildcards.run} > {log} 2>&1"
 
@@ -35,11 +38,13 @@ rule report:
     input:
         table_files("reports/{run}/tables"),
         of_all("results/{run}/evaluate/{paradigm}/{seed}.png"),
+        EXTENSIONS,
         source(
             "intervals.py",
             "tables.py",
             "report/__init__.py",
             "report/charts.py",
+            "report/figures.py",
             "report/finding.py",
             "report/page.py",
             "report/report.css",
@@ -57,7 +62,7 @@ rule report:
     conda:
         "../envs/diffbench.yaml"
     params:
-        tracked=tracked("data", "name", "sampling", "seeds", "training"),
+        tracked=tracked("convergence", "data", "name", "paradigms", "probe", "sampling", "seeds", "training"),
     shell:
         "python -m diffbench report {wildcards.run} > {log} 2>&1"
 

@@ -1,1 +1,55 @@
-"""Measures of a set of samples, one file a family."""
+"""Measures of a set of samples, one file a family, and their registry.
+
+A family is a function of the real images that returns a function of samples, which gives a value for each of its
+columns. A new one is one function and one line in ``FAMILIES``; its columns are declared in ``tables.SCORES``, or
+where it is registered from outside with ``register``.
+"""
+
+from collections.abc import Callable
+
+from .. import tables
+from . import adherence, appearance, frechet, manifold
+from .sets import Real, Samples
+
+Measure = Callable[[Samples], dict[str, float]]
+Family = Callable[[Real], Measure]
+
+FAMILIES: dict[str, Family] = {
+    "frechet": frechet.family,
+    "manifold": manifold.family,
+    "adherence": adherence.family,
+    "appearance": appearance.family,
+}
+
+
+def register(name: str, family: Family, *columns: tables.Column) -> None:
+    """Add a family from outside the package, and its columns to the table ``cells``.
+
+    Raises:
+        ValueError: the name or a column is taken.
+    """
+    if name in FAMILIES:
+        raise ValueError(f"a family called {name} is registered already")
+    tables.add_scores(*columns)
+    FAMILIES[name] = family
+
+
+def measure(real: Real) -> Measure:
+    """All families together.
+
+    Raises:
+        ValueError: a family gave a column that is not declared.
+    """
+    families = {name: family(real) for name, family in FAMILIES.items()}
+    declared = {column.name for column in tables.SCORES}
+
+    def score(samples: Samples) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, family in families.items():
+            own = family(samples)
+            if extra := sorted(set(own) - declared):
+                raise ValueError(f"family {name}: undeclared columns {extra}")
+            values |= own
+        return values
+
+    return score

@@ -1,9 +1,11 @@
 """Whether a sample shows what its prompt asked for."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..data import prompts
+from .sets import Real, Samples
 
 
 def digit_error(logits: Tensor, prompt: Tensor) -> float:
@@ -18,3 +20,16 @@ def word_errors(images: np.ndarray, prompt: np.ndarray, bounds: np.ndarray) -> t
     """
     shown = prompts.caption(images, prompt[:, 0], bounds)
     return float((shown[:, 1] != prompt[:, 1]).mean()), float((shown[:, 2] != prompt[:, 2]).mean())
+
+
+def family(real: Real):
+    """Errors against what was asked for; nothing where nothing was."""
+
+    def score(samples: Samples) -> dict[str, float]:
+        if samples.prompt is None:
+            return {}
+        weight, slant = word_errors(samples.images, samples.prompt, real.bounds)
+        digit = digit_error(samples.logits.cpu(), torch.from_numpy(samples.prompt))
+        return {"digit_error": digit, "weight_error": weight, "slant_error": slant}
+
+    return score

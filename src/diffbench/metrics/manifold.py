@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .sets import Real, Samples
+
 CHUNK = 2000  # rows of a distance matrix held at once
 
 
@@ -67,3 +69,13 @@ class Manifold:
             density=float(counts.double().mean() / self.k),
             coverage=float(torch.cat(covered).double().mean()),
         )
+
+
+def family(real: Real):
+    """Precision, recall, density and coverage against as many training images as there are samples."""
+    manifold = Manifold(real.neighbourhood, real.neighbours)
+
+    def score(samples: Samples) -> dict[str, float]:
+        return manifold(samples.features)._asdict()
+
+    return score

@@ -80,9 +80,10 @@ def lines(
     return alt.layer(*layers).properties(width=width, height=height)
 
 
-def beside(charts: list[alt.LayerChart]) -> alt.HConcatChart:
-    """Charts side by side under one legend."""
-    return alt.hconcat(*charts).resolve_scale(color="shared", shape="shared")
+def beside(charts: list[alt.LayerChart], columns: int | None = None) -> alt.ConcatChart:
+    """Charts side by side under one legend, wrapped after ``columns``."""
+    wrap = {"columns": columns} if columns else {}
+    return alt.concat(*charts, **wrap).resolve_scale(color="shared", shape="shared")
 
 
 def svg(chart: alt.TopLevelMixin, name: str) -> str:

@@ -30,6 +30,7 @@ def best_rows(paradigm: pd.Series, cells: pd.DataFrame) -> pd.Series:
         & (cells.steps == paradigm.best_steps)
         & (cells.guidance == guidance)
         & (cells.status == "ok")
+        & (cells.arm == "")
     ]
     return rows.set_index("seed").fid
 

@@ -12,7 +12,9 @@ from .. import tables
 from ..config import Params
 from ..errors import UserError
 from ..files import Places, replacing
+from ..intervals import interval
 from . import charts
+from .figures import figures
 from .finding import DASH, headline, number
 
 HERE = Path(__file__).parent
@@ -43,77 +45,10 @@ def picture(path: Path) -> tuple[str, int, int]:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height
 
 
-def strips(params: Params, paradigm: str, seed: int) -> dict[tuple[str, int, float], int]:
-    """The row of the picture of each cell, by sampler, steps and guidance: the order ``evaluate`` scored them in."""
-    order = [
-        (cell.sampler, cell.steps, cell.guidance)
-        for steps in params.step_values(paradigm)
-        for cell in params.cells(paradigm, seed, steps)
-    ]
+def strips(params: Params, paradigm: str, seed: int) -> dict[tuple[str, int, float, str], int]:
+    """The row of the picture of each cell, by sampler, steps, guidance and arm, in the order of scoring."""
+    order = [tuple(cell.key.values()) for cell in params.all_cells(paradigm, seed)]
     return {key: row for row, key in enumerate(order)}
-
-
-def curves(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Scored cells at each paradigm's chosen guidance, with labels and seconds."""
-    paradigms, cells, cost = frames["paradigms"], frames["cells"], frames["cost"]
-    keys = ["paradigm", "seed", "sampler", "steps", "guidance"]
-    clock = cost[cost.stage == "sample"][[*keys, "seconds_per_1000"]]
-    merged = cells.merge(clock, on=keys, how="left").merge(
-        paradigms[["paradigm", "label", "guidance"]], on="paradigm", suffixes=("", "_chosen")
-    )
-    return merged[(merged.status == "ok") & (merged.guidance == merged.guidance_chosen)]
-
-
-def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup]:
-    """Every chart of the page, by name."""
-    paradigms, cells = frames["paradigms"], frames["cells"]
-    order = {key: row.label for key, row in params.paradigms.items()}
-    labels = list(order.values())
-    floor = float(tables.floor(frames["floors"]).fid)
-    first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
-    chosen = curves(frames)
-    native = chosen.native.astype(bool)
-    main = chosen[(chosen.sampler == chosen.paradigm.map(first_sampler)) | native]
-    result = {}
-    common = {"log_x": True, "log_y": True, "floor": floor}
-    if len(main):
-        result["nfe"] = charts.svg(
-            charts.lines(main, labels, "nfe", "fid", "network evaluations (log)", "FID (log)", **common),
-            "FID against NFE",
-        )
-        result["seconds"] = charts.svg(
-            charts.lines(
-                main.assign(seconds=main.groupby(["paradigm", "sampler", "steps"]).seconds_per_1000.transform("mean")),
-                labels, "seconds", "fid", "seconds per 1,000 images (log)", "FID (log)", **common,
-            ),
-            "FID against seconds",
-        )  # fmt: skip
-    sweep = cells[(cells.steps == params.sampling.guidance.sweep_steps) & (cells.status == "ok")]
-    sweep = sweep[sweep.paradigm.map({key: row.conditional for key, row in params.paradigms.items()}).astype(bool)]
-    sweep = sweep[~sweep.native.astype(bool)].assign(label=lambda frame: frame.paradigm.map(order))
-    if len(sweep):
-        small = {"width": 250, "height": 230}
-        parts = [
-            charts.lines(
-                sweep, labels, "guidance", "fid", "guidance scale", "FID (log)", log_y=True, floor=floor, **small
-            ),
-            charts.lines(sweep, labels, "guidance", "recall", "guidance scale", "recall", **small),
-            charts.lines(
-                sweep[sweep.guidance > 0], labels, "guidance", "digit_error", "guidance scale", "digit error", **small
-            ),
-        ]
-        result["guidance"] = charts.svg(charts.beside(parts), "FID, recall and digit error against guidance scale")
-    training = frames["training"].merge(paradigms[["paradigm", "label", "target"]], on="paradigm")
-    parts = [
-        charts.lines(
-            rows.dropna(subset=["loss"]), labels, "images", "loss", "images seen", f"loss of {target} (log)",
-            log_y=True, points=False, width=250, height=230,
-        )
-        for target, rows in training.groupby("target")
-    ]  # fmt: skip
-    if parts:
-        result["training"] = charts.svg(charts.beside(parts), "Training loss against images seen, by target")
-    return {name: Markup(text) for name, text in result.items()}
 
 
 def grids(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
@@ -123,17 +58,18 @@ def grids(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     for index, (key, row) in enumerate(params.paradigms.items()):
         uri, width, height = picture(Places(params.name).evaluation(key, seed).with_suffix(".png"))
         places = strips(params, key, seed)
-        own = cells[(cells.paradigm == key) & (cells.seed == seed)].set_index(["sampler", "steps", "guidance"])
-        scales = sorted({guidance for _, _, guidance in places})
+        own = cells[(cells.paradigm == key) & (cells.seed == seed)].set_index(["sampler", "steps", "guidance", "arm"])
+        plain = [(sampler, steps, guidance) for sampler, steps, guidance, arm in places if not arm]
+        scales = sorted({guidance for _, _, guidance in plain})
         lines = []
-        for sampler, steps in sorted({(s, n) for s, n, _ in places}, key=lambda pair: (pair[0], pair[1])):
+        for sampler, steps in sorted({(sampler, steps) for sampler, steps, _ in plain}):
             line = []
             for scale in scales:
-                place = places.get((sampler, steps, scale))
+                place = places.get((sampler, steps, scale, ""))
                 if place is None:
                     line.append(None)
                     continue
-                cell = own.loc[(sampler, steps, scale)]
+                cell = own.loc[(sampler, steps, scale, "")]
                 line.append({"place": place, "fid": number(cell.fid), "nfe": cell.nfe, "failed": cell.status != "ok"})
             lines.append({"sampler": sampler, "steps": steps, "cells": line})
         result.append(
@@ -144,6 +80,7 @@ def grids(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
                 "conditional": row.conditional,
                 "scales": scales,
                 "lines": lines,
+                "places": places,
                 "uri": Markup(uri),
                 "rows": len(places),
                 "width": width,
@@ -164,10 +101,12 @@ def summary(frames: dict[str, pd.DataFrame], params: Params, pictures: list[dict
         row = by_id.loc[key]
         same = sampled[
             (sampled.paradigm == key) & (sampled.sampler == row.best_sampler) & (sampled.steps == row.best_steps)
-            & (sampled.guidance == row.guidance)
+            & (sampled.guidance == row.guidance) & (sampled.arm == "")
         ] if not pd.isna(row.best_fid) else sampled.iloc[:0]  # fmt: skip
         places = strips(params, key, params.seeds[0])
-        best = None if pd.isna(row.best_fid) else places[(row.best_sampler, int(row.best_steps), float(row.guidance))]
+        best = (
+            None if pd.isna(row.best_fid) else places[(row.best_sampler, int(row.best_steps), float(row.guidance), "")]
+        )
         seconds = same.seconds_per_1000.mean()
         values = {name: row.get(name) for name, *_ in SUMMARY} | {"seconds": seconds}
         interval = "" if pd.isna(row.best_fid_low) else f"{number(row.best_fid_low)} to {number(row.best_fid_high)}"
@@ -190,6 +129,101 @@ def summary(frames: dict[str, pd.DataFrame], params: Params, pictures: list[dict
     return rows
 
 
+OPTIONS = {
+    "eta": "eta {:g}",
+    "variance": "{} variance",
+    "reading": "dt read as {}",
+    "rescale": "rescaled by {:g}",
+}
+
+
+def arms(frames: dict[str, pd.DataFrame], params: Params, pictures: list[dict]) -> list[dict]:
+    """The cells outside the grid, by paradigm: what each changes, its means over seeds and its samples."""
+    cells = frames["cells"]
+    floor = tables.floor(frames["floors"])
+    result = []
+    for sheet in pictures:
+        own = frames["arms"][frames["arms"].paradigm == sheet["key"]]
+        rows = []
+        for row in own.itertuples():
+            words = [
+                text.format(value) for name, text in OPTIONS.items() if not_default(name, value := getattr(row, name))
+            ]
+            words += [f"{row.spacing} spacing"]
+            if not pd.isna(row.interval_low):
+                words.append(f"guided for log-SNR from {row.interval_low:g} to {row.interval_high:g}")
+            seeds = cells[(cells.paradigm == sheet["key"]) & (cells.arm == row.arm)]
+            done = seeds[seeds.status == "ok"]
+            rows.append(
+                {
+                    "arm": row.arm,
+                    "what": f"{row.sampler}, {row.steps} steps, guidance {row.guidance:g}; {', '.join(words)}",
+                    "nfe": None if done.empty else int(done.nfe.iloc[0]),
+                    "fid": done.fid.mean(),
+                    "recall": done.recall.mean(),
+                    "digit_error": done.digit_error.mean(),
+                    "bias": done.brightness.mean() - floor.brightness,
+                    "place": sheet["places"][(row.sampler, int(row.steps), float(row.guidance), row.arm)],
+                    "failed": len(seeds) - len(done),
+                }
+            )
+        if rows:
+            result.append({"sheet": sheet, "label": sheet["label"], "rows": rows})
+    return result
+
+
+def not_default(name: str, value: object) -> bool:
+    """Whether an arm sets an option."""
+    return not pd.isna(value) and not (name == "rescale" and value == 0)
+
+
+def per_seed(frame: pd.DataFrame, params: Params, *names: str) -> list[dict]:
+    """Mean and 95% t interval over seeds of columns, a row for each paradigm."""
+    rows = []
+    for key, row in params.paradigms.items():
+        own = frame[frame.paradigm == key]
+        line: dict = {"label": row.label}
+        for name in names:
+            values = own[name].dropna().to_numpy(float)
+            low, high = interval(values) if len(values) else (None, None)
+            line[name] = {"mean": values.mean() if len(values) else None, "low": low, "high": high}
+        rows.append(line)
+    return rows
+
+
+def reached(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
+    """When each paradigm reached each threshold: images of each seed, "more than the budget" where it did not."""
+    table = frames["thresholds"]
+    rows = []
+    for key, row in params.paradigms.items():
+        own = table[table.paradigm == key]
+        cells = []
+        for within, seeds in own.groupby("within"):
+            shown = [f"> {r.budget:,}" if r.censored else f"{r.images:,}" for r in seeds.itertuples()]
+            cells.append({"within": within, "seeds": shown})
+        rows.append({"label": row.label, "cells": cells})
+    return rows
+
+
+def objectives(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
+    """The grid of networks and objectives: mean FID of the paradigms that differ in nothing else."""
+    columns = {
+        "eps": ("eps", "vp-linear", "uniform"),
+        "v": ("v", "vp-linear", "uniform"),
+        "velocity": ("velocity", "linear", "logit-normal"),
+    }
+    names = frames["paradigms"].set_index("paradigm")
+    found: dict[str, dict[str, dict]] = {}
+    for key, row in params.paradigms.items():
+        for name, facts in columns.items():
+            if row.conditional and (row.target, row.path, row.times) == facts:
+                values = names.loc[key]
+                found.setdefault(row.network, {})[name] = {"label": row.label, "row": values}
+    if len(found) < 2:
+        return None
+    return {"columns": list(columns), "rows": found}
+
+
 def _cell(name: str, value: float) -> str:
     if value is None or pd.isna(value):
         return DASH
@@ -205,6 +239,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["number"] = number
+    environment.filters["signed"] = lambda value: DASH if pd.isna(value) else f"{value:+.3f}"
     pictures = grids(frames, params)
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
     floors = tables.floor(frames["floors"])
@@ -223,6 +258,11 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         summary=summary(frames, params, pictures),
         figures=figures(frames, params),
         grids=pictures,
+        arms=arms(frames, params, pictures),
+        straight=per_seed(frames["straightness"], params, "path_over_chord", "velocity_deviation"),
+        reached=reached(frames, params),
+        objectives=objectives(frames, params),
+        within=params.convergence.within,
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],
         cells=cells.to_dict("records"),
         columns=columns,

@@ -1,0 +1,77 @@
+"""The convergence stage: quality of a training's averaged weights at declared shares of its budget."""
+
+import torch
+
+from . import checkpoint, model, tables
+from . import classifier as judge
+from .config import Cell, Params
+from .data import splits
+from .denoiser import Denoiser
+from .device import autocast, prepare
+from .errors import UserError
+from .evaluate import finite, reference_sets
+from .files import Places, read_json, write_json
+from .flat import flatten
+from .metrics import measure
+from .metrics.sets import Samples
+from .progress import Progress
+from .sample import captions, generate
+
+
+def snapshots(folder, denoiser: Denoiser, images: int):
+    """Yield the images seen at each snapshot and at the end, with the averaged weights of then in ``denoiser``.
+
+    Args:
+        folder: the training's.
+        denoiser: of the same network and memory format as in training, on its device.
+        images: those of the whole training.
+
+    Raises:
+        UserError: a file is missing, damaged, or of another network.
+    """
+    path = folder / "snapshots.safetensors"
+    tensors, header = checkpoint.load(path)
+    last, _ = checkpoint.load(folder / "model.safetensors")
+    weights = flatten(denoiser.net)  # (P,)
+    if tensors["ema"].shape[1:] != weights.shape:
+        raise UserError(f"{path}: holds another network than params say; delete it and run again")
+    for seen, average in zip(header["images"], tensors["ema"], strict=True):
+        with torch.no_grad():
+            weights.copy_(average)
+        yield seen, denoiser
+    if header["status"] == "ok":
+        denoiser.net.load_state_dict(last)
+        yield images, denoiser
+
+
+def run(params: Params, paradigm_id: str, seed: int) -> None:
+    """Score every snapshot of a training as a cell of its own.
+
+    Raises:
+        UserError: no such device, or an input is missing or damaged.
+    """
+    device, places = prepare(params.compute), Places(params.name)
+    dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
+    folder, sampling = places.train(paradigm_id, seed), params.sampling
+    history = read_json(folder / "history.json")
+    network = judge.load(places.classifier, params.classifier, params.side, device)
+    real, _ = reference_sets(params, dataset, device)
+    score = measure(real)
+    prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
+    scale = 1.0 if paradigm.conditional else 0.0
+    cell = Cell(sampler=paradigm.samplers[0], steps=params.convergence.steps, guidance=scale)
+    denoiser = model.build(paradigm, params.side).to(device, memory_format=torch.channels_last).eval()
+    marks = len(params.training.snapshots) + 1
+    progress = Progress(f"convergence {paradigm_id} seed {seed}", marks, "snapshots")
+    rows = []
+    for seen, trained in snapshots(folder, denoiser, history["images"]):
+        with torch.inference_mode(), autocast(device, params.compute):
+            images, _, whole = generate(trained, cell, prompt, sampling.images, dataset, sampling, seed, "scored")
+        values = {}
+        if whole:
+            features, logits = judge.apply(network, splits.to_float(images, device))
+            values = score(Samples(images, features, logits, prompt))
+        scores = {column.name: finite(values.get(column.name)) for column in tables.SCORES}
+        rows.append({"images": seen, "status": "ok" if whole else "failed"} | scores)
+        progress.update(len(rows))
+    write_json(places.convergence(paradigm_id, seed), rows)

@@ -1,0 +1,82 @@
+"""The search for each paradigm's learning rate: the same budget for every row, judged on the validation split."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from . import classifier as judge
+from . import config, train
+from .config import Cell, Params
+from .data import splits
+from .device import autocast, prepare
+from .evaluate import reference_sets
+from .files import Places, read_json, replacing, write_json
+from .sample import captions, generate
+
+COLUMNS = ("paradigm", "lr", "images", "seed", "sampler", "steps", "guidance", "fid", "status")
+
+
+def table(run: str) -> Path:
+    """Where the search's result is committed."""
+    return Path("workflow/tuning") / f"{run}.csv"
+
+
+def run(params: Params, paradigm_id: str, lr: str) -> None:
+    """Train one paradigm with one learning rate and score it against the validation split.
+
+    The score is the lowest FID over the scales sampled everywhere, since a learning rate is chosen for a row as it is
+    used. A training that fails has none.
+
+    Args:
+        lr: one of ``tune.lrs``, as params write it.
+
+    Raises:
+        UserError: no such device, or an input is missing or damaged.
+    """
+    device, places, tune = prepare(params.compute), Places(params.name), params.tune
+    row = replace(params.paradigms[paradigm_id], lr=float(lr))
+    own = replace(params, training=replace(params.training, images=tune.images, snapshots=[]))
+    dataset = splits.load(places.data)
+    trainer = train.Trainer(own, row, tune.seed, device, dataset)
+    failed = train.advance(trainer, f"tune {paradigm_id} lr {lr}")
+    score: dict = {"fid": None, "guidance": None, "status": "ok" if failed is None else "failed"}
+    if failed is None:
+        network = judge.load(places.classifier, params.classifier, params.side, device)
+        _, against_validation = reference_sets(params, dataset, device)
+        with torch.no_grad():
+            trainer.weights.copy_(trainer.ema)
+        sampling, found = params.sampling, []
+        prompt = captions(dataset, sampling.selection_images, "selection") if row.conditional else None
+        for scale in params.everywhere(paradigm_id):
+            cell = Cell(sampler=row.samplers[0], steps=tune.steps, guidance=float(scale))
+            with torch.inference_mode(), autocast(device, params.compute):
+                images, *_ = generate(
+                    trainer.denoiser, cell, prompt, sampling.selection_images, dataset, sampling, tune.seed, "selection"
+                )
+            found.append((against_validation(judge.apply(network, splits.to_float(images, device))[0]), float(scale)))
+        score |= dict(zip(("fid", "guidance"), min(found), strict=True))
+    declared = {"images": tune.images, "seed": tune.seed, "sampler": row.samplers[0], "steps": tune.steps}
+    write_json(places.tuning(paradigm_id, lr), {"paradigm": paradigm_id, "lr": float(lr)} | declared | score)
+
+
+def collect(params: Params) -> None:
+    """Write the table of the whole search, and say where params differ from its best."""
+    places = Places(params.name)
+    rows = [
+        read_json(places.tuning(paradigm, config.number(lr))) for paradigm in params.paradigms for lr in params.tune.lrs
+    ]
+    data = pd.DataFrame(rows, columns=list(COLUMNS))
+    with replacing(table(params.name)) as temporary:
+        data.to_csv(temporary, index=False, lineterminator="\n")
+    for paradigm, best in best_rates(data).items():
+        used = params.paradigms[paradigm].lr
+        note = "" if used == best else f"; params use {used:g}"
+        print(f"{paradigm}: lr {best:g}{note}")
+
+
+def best_rates(data: pd.DataFrame) -> dict[str, float]:
+    """The learning rate of the lowest FID for each paradigm of the search's table."""
+    scored = data[data.fid.notna()]
+    return {key: float(rows.loc[rows.fid.idxmin()].lr) for key, rows in scored.groupby("paradigm", sort=False)}

@@ -1,0 +1,53 @@
+# The search for learning rates: snakemake --cores all workflow/tuning/<run>.csv. No part of a run: its table is
+# committed, and the rates it found stand in the presets.
+
+
+rule tune:
+    input:
+        "results/{run}/data.npz",
+        "results/{run}/classifier.safetensors",
+        "results/{run}/reference.npz",
+        source("cost.py", "ema.py", "evaluate.py", "flat.py", "objective.py", "train.py", "tune.py"),
+        SAMPLING_SOURCES,
+        NETWORK_SOURCES,
+        METRIC_SOURCES,
+        EXTENSIONS,
+    output:
+        "results/{run}/tune/{paradigm}/{lr}.json",
+    log:
+        "logs/{run}/tune/{paradigm}-{lr}.log",
+    conda:
+        "../envs/diffbench.yaml"
+    threads: threads_of
+    resources:
+        gpu=gpus,
+    params:
+        tracked=tracked(
+            "compute",
+            "paradigms.{paradigm}.conditional",
+            "paradigms.{paradigm}.network",
+            "paradigms.{paradigm}.path",
+            "paradigms.{paradigm}.size",
+            "paradigms.{paradigm}.target",
+            "paradigms.{paradigm}.times",
+            "sampling.guidance",
+            "sampling.selection_images",
+            "training",
+            "tune",
+        ),
+    shell:
+        "python -m diffbench tune {wildcards.run} --paradigm {wildcards.paradigm} --lr {wildcards.lr} > {log} 2>&1"
+
+
+rule tune_table:
+    input:
+        tuned,
+    output:
+        "workflow/tuning/{run}.csv",
+    log:
+        "logs/{run}/tune.log",
+    localrule: True
+    conda:
+        "../envs/diffbench.yaml"
+    shell:
+        "python -m diffbench tune {wildcards.run} > {log} 2>&1"
