@@ -250,14 +250,37 @@ def test_fuzzed_params_are_accepted_or_refused_in_lines(data):
 
 def test_the_grid_of_a_paradigm(workplace):
     params = config.load("mnist")
-    assert params.step_values("ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native"]
+    assert params.step_values("ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native", "arms"]
     assert params.step_values("sd3")[-1] == "100"
-    assert [cell.guidance for cell in params.cells("sd3", 1, "8")] == [1, 2]
-    assert [cell.guidance for cell in params.cells("sd3", 1, "20")] == [0, 1, 1.5, 2, 4, 7.5]
-    assert [cell.guidance for cell in params.cells("sd3", 0, "8")] == [0, 1, 1.5, 2, 4, 7.5]
-    assert {cell.sampler for cell in params.cells("ddpm", 0, "8")} == {"ddim", "ancestral"}
+    scales = lambda seed, steps, sampler: [  # noqa: E731
+        cell.guidance for cell in params.cells("sd3", seed, steps) if cell.sampler == sampler
+    ]
+    assert scales(1, "8", "euler") == [1, 2]
+    assert scales(1, "20", "euler") == scales(0, "8", "euler") == [0, 1, 1.5, 2, 4, 7.5]
+    assert scales(1, "20", "heun") == scales(0, "8", "dpmpp-2m") == [1, 2], "only the first sampler is swept"
+    assert {cell.sampler for cell in params.cells("ddpm", 0, "8")} == {"ddim", "ancestral", "heun", "dpmpp-2m"}
     assert [(c.sampler, c.steps, c.guidance) for c in params.cells("ddpm", 0, "native")] == [("ancestral", 1000, 0.0)]
-    assert params.selects("sd1", "20") and not params.selects("sd1", "8") and not params.selects("ddpm", "20")
+    assert [(c.sampler, c.guidance) for c in params.selecting("sd1", 0, "20")] == [("ddim", 1), ("ddim", 2)]
+    assert params.selecting("sd1", 0, "8") == params.selecting("ddpm", 0, "20") == []
+    arms = {cell.arm: cell for cell in params.cells("sd1", 0, "arms")}
+    assert arms["leading"].spacing == "leading" and arms["trailing"].spacing == "trailing"
+    assert arms["interval"].interval == (-2, 4) and arms["rescale"].rescale == 0.7
+    assert {c.options["reading"] for c in params.cells("ddpm", 0, "arms") if c.arm.startswith("article")} == {
+        "step", "ratio", "beta",
+    }  # fmt: skip
+
+
+def test_the_grid_of_networks_and_objectives_is_whole(workplace):
+    """design: {unet, dit, mmdit} x {eps, v, velocity}, and rows of one network differ in nothing but the objective."""
+    rows = config.load("mnist").paradigms.values()
+    objectives = {
+        ("eps", "vp-linear", "uniform"), ("v", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal"),
+    }  # fmt: skip
+    cells = [(r.network, (r.target, r.path, r.times)) for r in rows if r.conditional]
+    grid = [cell for cell in cells if cell[1] in objectives]
+    assert len(grid) == len(set(grid)) == 9 and {network for network, _ in grid} == {"unet", "dit", "mmdit"}
+    for network in ("unet", "dit", "mmdit"):
+        assert len({str(r.size) for r in rows if r.network == network and r.conditional}) == 1
 
 
 def test_the_default_run_depends_on_the_machine_and_on_edits(workplace, monkeypatch):

@@ -18,7 +18,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
     """Frames for every cell of a run with made-up numbers, and the pictures beside them."""
     import numpy as np
 
-    from diffbench.aggregate import chosen_guidance, summary
+    from diffbench.aggregate import arm_row, chosen_guidance, summary
 
     rows = {name: [] for name in tables.TABLES}
     generator = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             for steps in params.step_values(key):
                 for cell in params.cells(key, seed, steps):
                     count += 1
-                    own = {"sampler": cell.sampler, "steps": cell.steps, "guidance": cell.guidance}
+                    own = cell.key
                     fid = None if bad else 1 + index + 10 / cell.steps + 0.1 * seed
                     rows["cells"].append(
                         tag | own | {"nfe": None if bad else cell.steps, "status": status, "native": steps == "native"}
@@ -45,10 +45,28 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
                     tag | {"sampler": row.samplers[0], "guidance": s, "fid": None if bad else s}
                     for s in params.everywhere(key)
                 ]
+            for seen in (100, 200):
+                rows["convergence"].append(
+                    tag | {"images": seen, "status": status, "fid": None if bad else index + 100 / seen}
+                )
+            rows["cost"].append(tag | {"stage": "train", "sampler": "", "arm": "", "steps": 9, "seconds_per_1000": 0.5})
+            for within in params.convergence.within:
+                reached = {"images": None if bad else 200, "censored": bad, "budget": 200}
+                rows["thresholds"].append(tag | {"within": within, "fid": within / 2} | reached)
+            for low in (0.0, 0.5):
+                level = {"axis": "t", "low": low, "high": low + 0.5, "images": 50}
+                rows["noise_error"].append(tag | level | {"x0_error": None if bad else low + 0.1 * (index + 1)})
+            straight = {"path_over_chord": None if bad else 1.1 + index / 10, "reason": "failed" if bad else ""}
+            rows["straightness"].append(tag | {"steps": 8, "images": 50} | straight)
             rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
             picture = Places(params.name).evaluation(key, seed).with_suffix(".png")
             sheet(generator.integers(0, 256, (count, 10, 8, 8), np.uint8), picture)
-    rows["floors"] = [{"split": "test", "images": 50, "fid": 0.5, "recall": 0.9, "digit_error": 0.01}]
+    rows["arms"] = [
+        arm_row(key, cell) for key in params.sampling.arms for cell in params.cells(key, params.seeds[0], "arms")
+    ]
+    rows["floors"] = [
+        {"split": "test", "images": 50, "fid": 0.5, "recall": 0.9, "digit_error": 0.01, "brightness": 0.3}
+    ]
     rows["provenance"] = [
         {"key": "commit", "value": "abc"},
         {"key": "device", "value": "cpu"},
@@ -91,7 +109,7 @@ def test_nothing_is_loaded_from_anywhere(named):
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
     assert outside == []
-    assert html.count("<svg") == 4 and "data:image/png;base64," in html
+    assert html.count("<svg") == 7 and "data:image/png;base64," in html
 
 
 def test_the_same_tables_give_the_same_bytes(named):
@@ -103,9 +121,12 @@ def test_every_cell_and_its_number_are_on_the_page(named):
     frames = invented(named)
     html = page.render(frames, named)
     first = frames["cells"][frames["cells"].seed == 0]
-    for row in first.itertuples():
+    grid, arms = first[first.arm == ""], first[first.arm != ""]
+    for row in grid.itertuples():
         assert f"FID {finding.number(row.fid)}, NFE {row.nfe}" in html
-    assert html.count('<span class="strip') == 2 * len(first) + len(named.paradigms), "two rows of five for each cell"
+    expected = 2 * len(grid) + len(arms) + len(named.paradigms)
+    assert html.count('<span class="strip') == expected, "two rows of five for each cell, one for each arm and row"
+    assert len(arms) and all(f'<th scope="row">{arm}<' in html for arm in arms.arm)
     assert "Smoke run: do not cite" in html
     assert "not comparable with Inception FID" in html
 
@@ -121,7 +142,8 @@ def test_failed_paradigms_carry_a_banner_and_show_as_failed(named):
 def test_charts_label_their_marks(named):
     html = page.render(invented(named), named)
     marks = re.findall(r'aria-label="(DDPM: FID[^"]*)"', html)
-    assert marks and all("at network evaluations" in mark or "at seconds" in mark for mark in marks)
+    known = ("at network evaluations", "at seconds", "at training images", "at training seconds", "at time t")
+    assert marks and all(any(words in mark for words in known) for mark in marks), marks
 
 
 def frames_for(fids: dict[str, list[float]]):
@@ -137,6 +159,7 @@ def frames_for(fids: dict[str, list[float]]):
                     "guidance": 1.0,
                     "nfe": 10,
                     "status": "ok",
+                    "arm": "",
                     "fid": fid,
                 }
             )

@@ -23,7 +23,7 @@ def test_the_grid_is_sampled_and_scored(trained, places):
     for steps in trained.step_values("sd3"):
         sample.run(trained, "sd3", 0, steps)
     with np.load(places.samples("sd3", 0, "2")) as file:
-        assert file["images"].shape == (3, 50, 8, 8) and file["images"].dtype == np.uint8
+        assert file["images"].shape == (7, 50, 8, 8) and file["images"].dtype == np.uint8
         assert file["selection"].shape == (2, 50, 8, 8)
         levels = set(np.unique(file["images"]).tolist())
         assert not np.array_equal(file["images"][1, :50], file["selection"][0]), (
@@ -32,16 +32,19 @@ def test_the_grid_is_sampled_and_scored(trained, places):
     assert levels <= set(np.round(np.arange(17) * 255 / 16).astype(int).tolist())
     evaluate.run(trained, "sd3", 0)
     scores = json.loads(places.evaluation("sd3", 0).read_text())
-    assert [(cell["steps"], cell["guidance"], cell["nfe"]) for cell in scores["cells"]] == [
-        (2, 0.0, 2), (2, 1.0, 2), (2, 2.0, 4), (4, 1.0, 4), (4, 2.0, 8),
+    assert [(cell["sampler"], cell["steps"], cell["guidance"], cell["nfe"]) for cell in scores["cells"]] == [
+        ("euler", 2, 0.0, 2), ("euler", 2, 1.0, 2), ("euler", 2, 2.0, 4),
+        ("heun", 2, 1.0, 3), ("heun", 2, 2.0, 6), ("dpmpp-2m", 2, 1.0, 2), ("dpmpp-2m", 2, 2.0, 4),
+        ("euler", 4, 1.0, 4), ("euler", 4, 2.0, 8),
+        ("heun", 4, 1.0, 7), ("heun", 4, 2.0, 14), ("dpmpp-2m", 4, 1.0, 4), ("dpmpp-2m", 4, 2.0, 8),
     ]  # fmt: skip
     assert [(row["sampler"], row["guidance"]) for row in scores["selection"]] == [("euler", 1.0), ("euler", 2.0)]
     assert scores["cells"][0]["digit_error"] is None, "without a prompt there is no wrong digit"
     assert all(0 <= cell["digit_error"] <= 1 for cell in scores["cells"][1:])
     costs = json.loads(places.clock("sd3", 0).read_text())
-    assert all(cost["seconds_per_1000"] > 0 for cost in costs)
+    assert all(cost["seconds_per_1000"] > 0 and cost["peak_memory_bytes"] > 1e6 for cost in costs)
     with Image.open(places.evaluation("sd3", 0).with_suffix(".png")) as picture:
-        assert picture.size == (80, 40)
+        assert picture.size == (80, 13 * 8)
 
 
 def test_sampling_again_gives_the_same_bytes(trained, places):
@@ -99,5 +102,23 @@ def test_samples_that_are_not_finite_fail_their_cell(trained, places, monkeypatc
         sample.run(trained, "sd3", 0, steps)
     evaluate.run(trained, "sd3", 0)
     cells = json.loads(places.evaluation("sd3", 0).read_text())["cells"]
-    assert [cell["status"] for cell in cells] == ["ok", "ok", "failed", "ok", "failed"]
-    assert cells[2]["fid"] is None
+    assert [cell["status"] for cell in cells] == ["failed" if cell["guidance"] == 2 else "ok" for cell in cells]
+    assert {cell["fid"] is None for cell in cells if cell["status"] == "failed"} == {True}
+
+
+def test_an_arm_is_sampled_with_its_options(smoke, places):
+    """Leading spacing starts lower and so looks brighter or darker; trailing as an arm is the grid's own cell."""
+    train.run(smoke, "sd1", 0)
+    for steps in smoke.step_values("sd1"):
+        sample.run(smoke, "sd1", 0, steps)
+    with np.load(places.samples("sd1", 0, "arms")) as file, np.load(places.samples("sd1", 0, "4")) as grid:
+        arms = {cell.arm: images for cell, images in zip(smoke.cells("sd1", 0, "arms"), file["images"], strict=True)}
+        plain = {c.guidance: images for c, images in zip(smoke.cells("sd1", 0, "4"), grid["images"], strict=True)}
+    assert np.array_equal(arms["trailing"], plain[1.0])
+    assert not np.array_equal(arms["leading"], arms["trailing"])
+    assert not np.array_equal(arms["interval"], arms["rescale"])
+    evaluate.run(smoke, "sd1", 0)
+    scored = {cell["arm"]: cell for cell in json.loads(places.evaluation("sd1", 0).read_text())["cells"]}
+    inside = scored["interval"]["nfe"] - 4
+    assert 0 < inside < 4, "only the steps inside the interval pay for guidance"
+    assert scored["leading"]["brightness"] == pytest.approx(arms["leading"].mean() / 255)

@@ -18,7 +18,7 @@ def cell(**changes):
     row = {
         "paradigm": "sd1", "seed": 0, "sampler": "ddim", "steps": 10, "guidance": 1.0, "nfe": 10, "status": "ok",
         "native": False, "images": 400, "fid": 1 / 3, "precision": 0.9, "recall": 0.8, "density": 1.1, "coverage": 0.9,
-        "digit_error": 0.01, "weight_error": 0.1, "slant_error": 0.2,
+        "digit_error": 0.01, "weight_error": 0.1, "slant_error": 0.2, "arm": "",
     }  # fmt: skip
     return row | changes
 
@@ -71,7 +71,7 @@ def test_another_major_version_is_one_line(tmp_path):
     tables.write(tmp_path, frames([cell()]))
     path = tmp_path / "cells.parquet"
     table = pq.read_table(path)
-    for version, accepted in ((b"1.9", True), (b"2.0", False), (None, False)):
+    for version, accepted in ((b"2.9", True), (b"3.0", False), (None, False)):
         metadata = {key: value for key, value in table.schema.metadata.items() if key != b"diffbench_schema"}
         pq.write_table(
             table.replace_schema_metadata(metadata | ({b"diffbench_schema": version} if version else {})), path
@@ -79,7 +79,7 @@ def test_another_major_version_is_one_line(tmp_path):
         if accepted:
             assert len(tables.read(tmp_path, "cells")) == 1
         else:
-            with pytest.raises(UserError, match=r"table schema (2.0|none), this diffbench reads 1"):
+            with pytest.raises(UserError, match=r"table schema (3.0|none), this diffbench reads 2"):
                 tables.read(tmp_path, "cells")
     path.write_bytes(b"PAR1 nothing")
     with pytest.raises(UserError, match="damaged"):
@@ -125,3 +125,26 @@ def test_failed_cells_enter_no_mean():
     best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)
     assert best["best_fid"] == pytest.approx(1 / 3) and math.isnan(best["best_fid_low"])
     assert aggregate.summary(tables.frame("cells", rows[1:]), "sd1", 1.0) == {}
+
+
+def test_an_arm_is_never_the_best_cell():
+    rows = [cell(seed=seed, arm=arm, fid=fid) for seed in (0, 1) for arm, fid in (("", 3.0), ("trick", 0.1))]
+    assert aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)["best_fid"] == 3.0
+
+
+def test_thresholds_are_the_first_snapshot_there_or_censored():
+    rows = [{"images": n, "fid": fid} for n, fid in ((100, 9.0), (200, None), (400, 2.9), (800, 3.5), (1000, 1.9))]
+    found = aggregate.thresholds(rows, floor=1.0, within=[1.5, 2, 3], budget=1000)
+    assert [(row["images"], row["censored"]) for row in found] == [(None, True), (1000, False), (400, False)]
+    assert all(row["budget"] == 1000 for row in found)
+
+
+def test_a_score_from_outside_joins_every_table_that_holds_scores(monkeypatch):
+    monkeypatch.setattr(tables, "TABLES", dict(tables.TABLES))
+    monkeypatch.setattr(tables, "SCORES", tables.SCORES)
+    with pytest.raises(ValueError, match="declared already"):
+        tables.add_scores(tables.Column("fid", "number", "", "again"))
+    tables.add_scores(tables.Column("zeal", "number", "1", "invented"))
+    for name in ("cells", "floors", "convergence"):
+        assert tables.TABLES[name].columns[-1].name == "zeal"
+    assert float(tables.frame("cells", [cell(zeal=0.5)]).zeal[0]) == 0.5

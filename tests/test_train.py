@@ -131,7 +131,7 @@ def test_an_epoch_shows_every_image_once():
 def test_words_and_prompts_are_dropped_at_their_rates():
     settings = Training(
         images=1, batch_size=1, warmup=0, beta2=0.9, weight_decay=0, grad_clip=1, ema=0.9, prompt_drop=0.1,
-        word_drop=0.2, checkpoint_seconds=1,
+        word_drop=0.2, checkpoint_seconds=1, snapshots=[],
     )  # fmt: skip
     prompt = torch.tensor([[4, 11, 15]]).expand(50_000, 3)
     dropped = train.drop_words(prompt, settings, torch.Generator().manual_seed(0))
