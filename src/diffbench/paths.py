@@ -40,7 +40,7 @@ class TabulatedVP(nn.Module):
         """The time whose ``log(alpha^2 / sigma^2)`` is nearest, shape of ``log_snr``; never t = 0."""
         table = 2 * (self._alpha[1:] / self._sigma[1:]).log()  # (T,), falling
         middle = -(table[1:] + table[:-1]) / 2  # rising, so that it can be searched
-        return (1 + torch.searchsorted(middle, -log_snr.to(table.dtype))) / self.levels
+        return (1 + torch.searchsorted(middle, -log_snr.to(table.dtype))).to(table.dtype) / self.levels
 
 
 class Linear(nn.Module):
