@@ -76,8 +76,9 @@ def test_snakemake_makes_the_report_and_says_the_finding(finished):
     assert report.stat().st_size < 8e6 and "Smoke run: do not cite" in report.read_text()
     assert "real test digits score" in output and report.resolve().as_uri() in output
     cells = (clone / "reports/smoke/tables/cells.csv").read_text().splitlines()
-    # ddpm: 2 samplers at 2 step counts and the native cell; the others: 3 scales at the sweep, 2 elsewhere; dit: native
-    assert len(cells) == 1 + (2 * 2 + 1) + 4 * (3 + 2) + 2
+    # ddpm: 2 samplers at 2 step counts, the native cell and 2 arms; the others: 3 scales at the sweep and 2 elsewhere,
+    # and sd1 4 arms, dit 2 native cells, sd3 2 more samplers at 2 scales and 2 step counts
+    assert len(cells) == 1 + (2 * 2 + 1 + 2) + 4 * (3 + 2) + 4 + 2 + 2 * 2 * 2
     assert not [line for line in cells[1:] if ",ok," not in line]
     manifest = json.loads((clone / "results/smoke/manifest.json").read_text())
     assert len(manifest["files"]) > 70
@@ -99,13 +100,12 @@ def test_nothing_runs_again_and_params_taken_over_rerun_nothing(finished, tmp_pa
     text = (clone / "params.yaml").read_text()
     block = text.index("  sd2:")
     (clone / "params.yaml").write_text(text[:block] + text[block:].replace("lr: 0.002", "lr: 0.003", 1))
-    expected = {"train": 1, "sample": 2, "evaluate": 1, "aggregate": 1, "report": 1, "manifest": 1, "smoke": 1}
+    once = ("train", "evaluate", "convergence", "probe", "aggregate", "report", "manifest", "smoke")
+    expected = {"sample": 2} | dict.fromkeys(once, 1)
     assert planned(clone) == expected
     output = run("dvc", "repro", cwd=clone)
     ran = re.findall(r"Running stage '([^']+)'", output)
-    assert sorted(name.split("@")[0] for name in ran) == sorted(
-        ["train", "sample", "sample", "evaluate", "aggregate", "report", "manifest"]
-    )
+    assert sorted(name.split("@")[0] for name in ran) == sorted(["sample", "sample", *once[:-1]])
     assert all("sd2" in name for name in ran if "@" in name)
     assert planned(clone) == {}, "what DVC made, Snakemake accepts"
     assert "up to date" in run("dvc", "status", cwd=clone)

@@ -47,7 +47,7 @@ def test_straightness_of_the_exact_flow_to_a_gaussian(name, spread):
     tau = float(parts[2][0])
     first, least = math.hypot((1 - tau) * spread, tau), spread / math.sqrt(1 + spread**2)
     expected = (first + spread - 2 * least) / abs(first - spread)
-    assert ratio == pytest.approx(expected, rel=0.002)
+    assert ratio == pytest.approx(expected, rel=0.005), "1,000 first-order steps"
     if name == "linear":
         assert expected == pytest.approx((1 + spread - 2 * least) / abs(1 - spread))
         assert spread != 0.5 or expected == pytest.approx(1.211, abs=5e-4)

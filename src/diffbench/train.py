@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoint, cost, ema, model, rng
-from .config import Paradigm, Params, Training
+from .config import EXTENSIONS, Paradigm, Params, Training
 from .data import prompts, splits
 from .device import autocast, device_name, peak_memory, prepare, synchronise
 from .errors import UserError
@@ -68,7 +68,12 @@ def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.devi
         key: value for key, value in asdict(paradigm).items() if key not in ("label", "role", "samplers", "guidance")
     }
     source = Path(__file__).parent
-    code = [sha256(path) for path in sorted(source.glob("*.py")) + sorted((source / "networks").glob("*.py"))]
+    files = [
+        *sorted(source.glob("*.py")),
+        *sorted((source / "networks").glob("*.py")),
+        *sorted(EXTENSIONS.glob("*.py")),
+    ]
+    code = [sha256(path) for path in files]
     facts = [row, seed, asdict(params.training), asdict(params.compute), code, sha256(Places(params.name).data)]
     return hashlib.sha256(json.dumps([*facts, torch.__version__, device.type], sort_keys=True).encode()).hexdigest()
 

@@ -1,0 +1,68 @@
+"""CONTRIBUTING.md, taken at its word: a paradigm, a sampler and a metric from outside the package."""
+
+import re
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from test_pipeline import KEPT, run
+
+from diffbench import config
+from diffbench.errors import UserError
+
+
+def blocks() -> tuple[dict[str, str], dict]:
+    """The files CONTRIBUTING.md shows, by path, and the rows of params."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    files = dict(re.findall(r"`(workflow/extensions/\w+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL))
+    rows = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    return files, rows
+
+
+@pytest.mark.slow
+def test_parts_from_outside_run_through_the_smoke_preset(tmp_path):
+    for name in KEPT:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.egg-info")
+        (shutil.copytree if source.is_dir() else shutil.copy)(
+            source, tmp_path / name, **({"ignore": ignore} if source.is_dir() else {})
+        )
+    files, rows = blocks()
+    assert len(files) == 3 and len(rows) == 1
+    for path, code in files.items():
+        (tmp_path / path).write_text(code)
+    params = config.overlay(
+        yaml.safe_load((ROOT / "workflow/presets/mnist.yaml").read_text()),
+        yaml.safe_load((ROOT / "workflow/presets/smoke.yaml").read_text()),
+    )
+    (name,) = rows
+    params |= {"name": "mine", "paradigms": rows}
+    params["sampling"] |= {
+        "native": {name: {"sampler": "euler", "steps": 3}},
+        "arms": {name: {"leading": {"sampler": "midpoint", "steps": 2, "guidance": 1, "spacing": "leading"}}},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    run("snakemake", "--cores", "2", cwd=tmp_path)
+    tables = tmp_path / "reports/mine/tables"
+    cells = pd.read_csv(tables / "cells.csv")
+    assert set(cells.paradigm) == {name} and set(cells.status) == {"ok"}
+    plain = cells[(cells.sampler == "midpoint") & (cells.arm.isna()) & (cells.guidance == 1)]
+    assert (plain.nfe == 2 * plain.steps).all() and len(plain) == 2
+    assert cells.grey_share.between(0, 1).all() and cells.grey_share.nunique() > 3
+    assert pd.read_csv(tables / "convergence.csv").grey_share.notna().all()
+    assert pd.read_csv(tables / "floors.csv").set_index("split").grey_share["test"] > 0
+    assert "Pixel MLP" in (tmp_path / "reports/mine/report.html").read_text()
+    assert "Nothing to be done" in run("snakemake", "--cores", "1", "-n", cwd=tmp_path)
+    touched = tmp_path / "workflow/extensions/midpoint.py"
+    touched.write_text(touched.read_text() + "\n# an edit\n")
+    assert "sample" in run("snakemake", "--cores", "1", "-n", cwd=tmp_path)
+
+
+def test_an_extension_that_breaks_is_one_line(workplace):
+    folder = workplace / "workflow/extensions"
+    folder.mkdir()
+    (folder / "bad_part.py").write_text("import nothing_of_the_kind\n")
+    with pytest.raises(UserError, match=r"bad_part.py: cannot be imported \(ModuleNotFoundError"):
+        config.load("smoke")
