@@ -11,6 +11,8 @@ from collections import defaultdict
 import pytest
 from conftest import ROOT
 
+from diffbench import config, manifest
+
 SNAKEMAKE = """
 import json, sys
 from contextlib import redirect_stdout
@@ -69,6 +71,14 @@ def graphs(request, tmp_path_factory):
 def test_the_same_jobs_make_the_same_files(graphs):
     snakemake, dvc = graphs
     assert set(snakemake) == set(dvc) and len(dvc) > 20
+
+
+def test_the_manifest_lists_every_output(graphs, at_root):
+    """What it does not list would be neither verified nor adopted."""
+    _, dvc = graphs
+    made = {path for outputs in dvc for path in outputs if not path.endswith("/manifest.json")}
+    run = next(path.split("/")[1] for path in made if path.startswith("results/"))
+    assert {path.as_posix() for path in manifest.outputs(config.load(run))} == made
 
 
 def test_commands_are_the_same(graphs):

@@ -125,9 +125,9 @@ def test_the_respaced_ancestral_sampler_at_every_level_is_the_full_one():
                 + (1 - beta[i]).sqrt() * (1 - before[i]) / (1 - abar[i]) * x
             )
             x = (x + spread[i].sqrt() * draw(i) if i else x).float()
-        again = lambda i, draw=stream(2): draw(i).float()  # noqa: E731
+        same = stream(2)
         denoise, ts = denoiser("eps", path, clip=True), trailing(1000, 1000)
-        ours = ancestral(denoise, path, start().float(), ts, again, variance)
+        ours = ancestral(denoise, path, start().float(), ts, lambda i, same=same: same(i).float(), variance)
         torch.testing.assert_close(ours.float(), x, rtol=1e-4, atol=1e-5)
 
 

@@ -127,7 +127,7 @@ def _prune(params: config.Params, _: argparse.Namespace) -> None:
 
     places, wanted = Places(params.name), {path.resolve() for path in outputs(params)}
     kept = {folder for path in wanted for folder in path.parents}
-    for name in ("train", "samples", "evaluate"):
+    for name in ("train", "samples", "evaluate", "convergence", "probe"):
         for path in sorted((places.results / name).rglob("*"), reverse=True):
             if path.is_file() and path.resolve() not in wanted and path.name != ".snakemake_timestamp":
                 path.unlink()

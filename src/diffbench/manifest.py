@@ -31,12 +31,14 @@ def outputs(params: Params) -> list[Path]:
     for paradigm in params.paradigms:
         for seed in params.seeds:
             trained = places.train(paradigm, seed)
-            paths += [trained / name for name in ("model.safetensors", "history.json", "cost.json")]
+            names = ("model.safetensors", "snapshots.safetensors", "history.json", "cost.json")
+            paths += [trained / name for name in names]
             for steps in params.step_values(paradigm):
                 path = places.samples(paradigm, seed, steps)
                 paths += [path, path.with_suffix(".json")]
             path = places.evaluation(paradigm, seed)
             paths += [path, path.with_suffix(".png"), places.clock(paradigm, seed)]
+            paths += [places.convergence(paradigm, seed), places.probe(paradigm, seed)]
     return [*paths, *tables.files(places.tables), places.metrics, places.report]
 
 
@@ -77,7 +79,7 @@ def differences(params: Params) -> list[str]:
     if manifest["params sha256"] != params_hash(params.raw):
         found.append("params: changed since the run")
     if manifest["source sha256"] != source_hash():
-        found.append("src/diffbench: changed since the run")
+        found.append("src/diffbench or workflow/extensions: changed since the run")
     files = manifest["files"]
     expected = {path.as_posix() for path in outputs(params)}
     found += [f"{name}: not in the manifest" for name in sorted(expected - set(files))]

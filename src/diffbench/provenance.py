@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from .config import EXTENSIONS
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -44,11 +46,13 @@ def params_hash(raw: dict) -> str:
 
 
 def source_hash() -> str:
-    """A hash of the package's source files and their names."""
+    """A hash of the package's source files, of the extensions, and of their names."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")) + sorted(root.rglob("*.j2")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(EXTENSIONS.glob("*.py")):
+        digest.update(path.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -72,6 +72,7 @@ rule report:
 rule manifest:
     input:
         "reports/{run}/report.html",
+        EXTENSIONS,
         sorted(
             path.as_posix()
             for path in Path("src/diffbench").rglob("*")
