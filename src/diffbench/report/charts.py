@@ -59,7 +59,8 @@ def lines(
         data: columns label, x, y, and seed.
     """
     scales = _scales(labels)
-    kind = lambda log: alt.Scale(type="log") if log else alt.Scale(zero=False)  # noqa: E731
+    # Rounding a logarithmic domain out to powers of ten would leave most of a panel empty.
+    kind = lambda log: alt.Scale(type="log", nice=False, padding=12) if log else alt.Scale(zero=False)  # noqa: E731
     grouped = data.groupby(["label", x], as_index=False)[y].agg(["mean", "min", "max"]).reset_index(drop=True)
     grouped["text"] = [f"{r.label}: {y_title} {r['mean']:.4g} at {x_title} {r[x]:.4g}" for _, r in grouped.iterrows()]
     base = alt.Chart(grouped).encode(x=alt.X(f"{x}:Q", title=x_title, scale=kind(log_x)), color=scales["color"])
