@@ -46,6 +46,7 @@ _CELL = (
 _CELL_KEY = ("paradigm", "seed", "sampler", "steps", "guidance", "arm")
 SCORES = (
     Column("fid", "number", "", "Frechet distance to the training split in classifier features; not Inception FID"),
+    Column("kid", "number", "", "kernel distance to as many training images in scaled classifier features"),
     Column("precision", "number", "1", "share of samples within a real neighbourhood"),
     Column("recall", "number", "1", "share of real images within a generated neighbourhood"),
     Column("density", "number", "", "mean number of real neighbourhoods around a sample over k"),
@@ -53,7 +54,13 @@ SCORES = (
     Column("digit_error", "number", "1", "share of samples that show another digit than asked for"),
     Column("weight_error", "number", "1", "share of samples of another weight than asked for"),
     Column("slant_error", "number", "1", "share of samples of another slant than asked for"),
+    Column("joint_error", "number", "1", "share of samples of another digit, weight or slant than asked for"),
     Column("brightness", "number", "1", "mean grey of the samples; ink is bright"),
+    Column("contrast", "number", "1", "standard deviation of the greys of a sample, mean over samples"),
+    Column("sharpness", "number", "1/pixel", "99th percentile of the gradient of a sample, mean over samples"),
+    Column("topology", "number", "1", "total variation"),
+    Column("pca_fid", "number", "", "Frechet distance in PCA"),
+    Column("memorisation", "number", "1", "near copies"),
 )
 _TRAINING = (
     Column("paradigm", "string", "", "id of the row in params.yaml"),
