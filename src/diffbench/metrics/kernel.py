@@ -45,7 +45,11 @@ class Kernel:
         self.within = _within(self.reference)
 
     def __call__(self, features: Tensor) -> float:
-        """The estimate for features (N, F). About 0 for the same distribution and then as often negative.
+        """The estimate for features (N, F).
+
+        About 0 for two independent draws of one distribution, and then as often negative. Two sets with the same
+        class counts are not independent draws: they are expected below 0, the more so the fewer they are, so compare
+        with what as many real test images score.
 
         Raises:
             ValueError: fewer than two samples, another width, or a feature that is not finite.
