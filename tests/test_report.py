@@ -18,7 +18,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
     """Frames for every cell of a run with made-up numbers, and the pictures beside them."""
     import numpy as np
 
-    from diffbench.aggregate import arm_row, chosen_guidance, summary
+    from diffbench.aggregate import arm_row, chosen_guidance, ranked, summary
 
     rows = {name: [] for name in tables.TABLES}
     generator = np.random.default_rng(0)
@@ -36,6 +36,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
                     rows["cells"].append(
                         tag | own | {"nfe": None if bad else cell.steps, "status": status, "native": steps == "native"}
                         | {"images": 50, "fid": fid, "recall": None if bad else 0.5}
+                        | {"pca_fid": None if bad else fid / 10}
                     )  # fmt: skip
                     rows["cost"].append(
                         tag | own | {"stage": "sample", "seconds_per_1000": None if bad else 0.1 * cell.steps}
@@ -65,7 +66,15 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
         arm_row(key, cell) for key in params.sampling.arms for cell in params.cells(key, params.seeds[0], "arms")
     ]
     rows["floors"] = [
-        {"split": "test", "images": 50, "fid": 0.5, "recall": 0.9, "digit_error": 0.01, "brightness": 0.3}
+        {
+            "split": "test",
+            "images": 50,
+            "fid": 0.5,
+            "pca_fid": 0.04321,
+            "recall": 0.9,
+            "digit_error": 0.01,
+            "brightness": 0.3,
+        }
     ]
     rows["provenance"] = [
         {"key": "commit", "value": "abc"},
@@ -84,7 +93,8 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
             | summary(cells, key, guidance)
         )
-    return {name: tables.frame(name, rows[name]) for name in tables.TABLES}
+    frames = {name: tables.frame(name, rows[name]) for name in tables.TABLES}
+    return frames | {"paradigms": ranked(frames["paradigms"])}
 
 
 @pytest.fixture
@@ -129,6 +139,19 @@ def test_every_cell_and_its_number_are_on_the_page(named):
     assert len(arms) and all(f'<th scope="row">{arm}<' in html for arm in arms.arm)
     assert "Smoke run: do not cite" in html
     assert "not comparable with Inception FID" in html
+
+
+def test_every_score_says_on_the_page_what_it_is_blind_to(named):
+    frames = invented(named)
+    html = page.render(frames, named)
+    for column in tables.SCORES:
+        assert f"<em>Blind to {column.blind}.</em>" in html, column.name
+    assert "0.0432" in html, "the floor of the second opinion"
+    assert "gives the same ranking, so the ranking by FID is robust" in html
+    first = frames["paradigms"].index[frames["paradigms"].conditional][:1]
+    frames["paradigms"].loc[first, "rank_robust"] = False
+    label = frames["paradigms"].label[first[0]]
+    assert f"ranks {label} differently" in page.render(frames, named)
 
 
 def test_failed_paradigms_carry_a_banner_and_show_as_failed(named):

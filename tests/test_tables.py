@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from diffbench import aggregate, intervals, tables
 from diffbench.errors import UserError
+from diffbench.report import finding
 
 
 def cell(**changes):
     row = {
         "paradigm": "sd1", "seed": 0, "sampler": "ddim", "steps": 10, "guidance": 1.0, "nfe": 10, "status": "ok",
         "native": False, "images": 400, "fid": 1 / 3, "precision": 0.9, "recall": 0.8, "density": 1.1, "coverage": 0.9,
-        "digit_error": 0.01, "weight_error": 0.1, "slant_error": 0.2, "arm": "",
+        "digit_error": 0.01, "weight_error": 0.1, "slant_error": 0.2, "pca_fid": 0.5, "arm": "",
     }  # fmt: skip
     return row | changes
 
@@ -62,6 +63,10 @@ def test_the_schema_describes_every_column(tmp_path):
     for resource in package["resources"]:
         header = (tmp_path / resource["path"]).read_text().splitlines()[0].split(",")
         assert header == [field["name"] for field in resource["schema"]["fields"]]
+        fields = {field["name"]: field for field in resource["schema"]["fields"]}
+        if resource["name"] in ("cells", "floors", "convergence"):
+            assert all(fields[column.name]["blind"] == column.blind for column in tables.SCORES)
+        assert "blind" not in fields.get("seed", {})
         assert all(field["description"] for field in resource["schema"]["fields"])
         assert set(resource["schema"]["primaryKey"]) <= set(header)
     assert pq.read_schema(tmp_path / "cells.parquet").metadata[b"diffbench_schema"].decode() == tables.VERSION
@@ -117,6 +122,7 @@ def test_guidance_is_chosen_on_the_selection_images_and_scored_on_the_others():
         for scale, steps, fid in ((1.0, 10, 4.0 + seed), (1.0, 20, 3.0 + seed), (2.0, 20, 0.1))
     ]
     best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)
+    assert best["best_pca_fid"] == 0.5
     assert (best["best_steps"], best["best_fid"], best["few_fid"], best["few_nfe"]) == (20, 3.5, 4.5, 10)
 
 
@@ -125,6 +131,26 @@ def test_failed_cells_enter_no_mean():
     best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)
     assert best["best_fid"] == pytest.approx(1 / 3) and math.isnan(best["best_fid_low"])
     assert aggregate.summary(tables.frame("cells", rows[1:]), "sd1", 1.0) == {}
+
+
+def test_a_place_is_robust_where_both_distances_agree_on_it():
+    rows = [
+        {"paradigm": name, "label": name.upper(), "conditional": conditional, "best_fid": fid, "best_pca_fid": pca}
+        for name, conditional, fid, pca in (
+            ("a", True, 1.0, 0.3), ("b", True, 2.0, 0.5), ("c", True, 3.0, 0.4), ("d", False, 9.0, 0.1),
+            ("e", True, None, None),
+        )
+    ]  # fmt: skip
+    found = aggregate.ranked(tables.frame("paradigms", rows)).set_index("paradigm")
+    assert found.rank_fid.tolist() == [1, 2, 3, 1, pd.NA] and found.rank_pca_fid.tolist() == [1, 3, 2, 1, pd.NA]
+    assert found.rank_robust.tolist() == [True, False, False, True, pd.NA]
+    assert dict(found.dtypes.astype(str)) == dict(
+        tables.frame("paradigms", rows).set_index("paradigm").dtypes.astype(str)
+    )
+    said = finding.second_opinion(found.reset_index())
+    assert said.endswith("ranks B and C differently, so the ranking by FID is not robust there.")
+    assert "is robust" in finding.second_opinion(found.loc[["a", "d", "e"]].reset_index())
+    assert finding.second_opinion(found.loc[["e"]].reset_index()) == ""
 
 
 def test_an_arm_is_never_the_best_cell():

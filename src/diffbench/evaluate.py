@@ -53,7 +53,10 @@ def reference_sets(params: Params, dataset: splits.Dataset, device: torch.device
     arrays = splits.load_arrays(Places(params.name).reference)
     train = torch.from_numpy(arrays["train"]).to(device)
     rows = torch.from_numpy(arrays["manifold_rows"]).to(device)
-    real = Real(train, train[rows], params.evaluation.neighbours, dataset.bounds)
+    real = Real(
+        train, train[rows], params.evaluation.neighbours, dataset.bounds, dataset.train.images, dataset.train.labels,
+        dataset.test.images,
+    )  # fmt: skip
     return real, Frechet(torch.from_numpy(arrays["validation"]).to(device))
 
 

@@ -62,7 +62,10 @@ def run(params: Params) -> None:
     manifold_rows = subset(dataset.train.labels, params.sampling.images, "manifold")
     test_rows = subset(dataset.test.labels, params.sampling.images, "floor")
     neighbourhood = features["train"][torch.from_numpy(manifold_rows).to(device)]
-    real = Real(features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds)
+    real = Real(
+        features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds, dataset.train.images,
+        dataset.train.labels, dataset.test.images,
+    )  # fmt: skip
     rows = torch.from_numpy(test_rows).to(device)
     test = Samples(
         dataset.test.images[test_rows], features["test"][rows], logits["test"][rows], dataset.test.prompts[test_rows]

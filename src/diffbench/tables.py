@@ -11,19 +11,20 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import replacing, write_json
 
-VERSION = "2.0"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.1"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, type (a key of DTYPES), unit ("1" for a share) and meaning."""
+    """One column: its name, type (a key of DTYPES), unit ("1" for a share), meaning, and what it cannot show."""
 
     name: str
     type: str
     unit: str
     description: str
+    blind: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,74 @@ _CELL = (
     Column("arm", "string", "", "name of a cell outside the grid, whose options stand in the table arms; else empty"),
 )
 _CELL_KEY = ("paradigm", "seed", "sampler", "steps", "guidance", "arm")
+# What each is blind to follows from its definition or is what the sensitivity tests in tests/test_metrics.py measure.
 SCORES = (
-    Column("fid", "number", "", "Frechet distance to the training split in classifier features; not Inception FID"),
-    Column("precision", "number", "1", "share of samples within a real neighbourhood"),
-    Column("recall", "number", "1", "share of real images within a generated neighbourhood"),
-    Column("density", "number", "", "mean number of real neighbourhoods around a sample over k"),
-    Column("coverage", "number", "1", "share of real neighbourhoods that hold a sample"),
-    Column("digit_error", "number", "1", "share of samples that show another digit than asked for"),
-    Column("weight_error", "number", "1", "share of samples of another weight than asked for"),
-    Column("slant_error", "number", "1", "share of samples of another slant than asked for"),
-    Column("brightness", "number", "1", "mean grey of the samples; ink is bright"),
-)
+    Column(
+        "fid", "number", "", "Frechet distance to the training split in classifier features; not Inception FID",
+        "wrong labels; rewards copies of the training set",
+    ),
+    Column(
+        "kid", "number", "",
+        "kernel distance to as many training images in scaled classifier features; below 0 for real images, since "
+        "both sets have the same class counts",
+        "wrong labels; sees few shapes for each digit less than FID does; rewards copies of the training set",
+    ),
+    Column(
+        "precision", "number", "1", "share of samples within a real neighbourhood",
+        "few shapes for each digit, dropped digits, wrong labels and copies; can rise when samples blur",
+    ),
+    Column(
+        "recall", "number", "1", "share of real images within a generated neighbourhood",
+        "wrong labels, copies and binarised strokes",
+    ),
+    Column(
+        "density", "number", "", "mean number of real neighbourhoods around a sample over k",
+        "dropped digits, wrong labels and copies; rises when samples collapse to few shapes",
+    ),
+    Column(
+        "coverage", "number", "1", "share of real neighbourhoods that hold a sample", "wrong labels and copies"
+    ),
+    Column(
+        "digit_error", "number", "1", "share of samples that show another digit than asked for",
+        "quality and variety: falls when samples collapse to few shapes; limited by the classifier",
+    ),
+    Column(
+        "weight_error", "number", "1", "share of samples of another weight than asked for",
+        "most wrong digits, and variety within a prompt",
+    ),
+    Column(
+        "slant_error", "number", "1", "share of samples of another slant than asked for",
+        "most wrong digits, and variety within a prompt",
+    ),
+    Column(
+        "joint_error", "number", "1", "share of samples of another digit, weight or slant than asked for",
+        "which of the three is wrong, and variety within a prompt",
+    ),
+    Column("brightness", "number", "1", "mean grey of the samples; ink is bright", "everything but the amount of ink"),
+    Column(
+        "contrast", "number", "1", "standard deviation of the greys of a sample, mean over samples",
+        "where the ink lies: shape, variety and labels",
+    ),
+    Column(
+        "sharpness", "number", "1/pixel", "99th percentile of the gradient of a sample, mean over samples",
+        "variety and labels; higher is not better: a binarised stroke exceeds the real ones and a cut one is as sharp",
+    ),
+    Column(
+        "topology", "number", "1",
+        "total-variation distance of (components, holes) to the training split, mean over the digits asked for or, "
+        "where none was, seen; a digit without samples counts as 1; coarse on 8 x 8 pixels",
+        "grey levels on either side of the half, as of binarised samples, and to missing digits if the classifier errs",
+    ),
+    Column(
+        "pca_fid", "number", "", "Frechet distance to the training split in at most 64 principal components of pixels",
+        "wrong labels, and detail outside the components; rewards copies of the training set",
+    ),
+    Column(
+        "memorisation", "number", "1",
+        "share of samples nearer to a training image than all but 5% of the real test images are",
+        "every fault but copying, and to copies shifted by a pixel; common shapes count as copies",
+    ),
+)  # fmt: skip
 _TRAINING = (
     Column("paradigm", "string", "", "id of the row in params.yaml"),
     Column("seed", "integer", "", "training seed"),
@@ -199,6 +257,10 @@ TABLES = {
             Column("best_fid", "number", "", "its mean FID over seeds"),
             Column("best_fid_low", "number", "", "lower end of the 95% t interval over seeds"),
             Column("best_fid_high", "number", "", "upper end of the 95% t interval over seeds"),
+            Column("best_pca_fid", "number", "", "mean PCA-FID over seeds of the same cell"),
+            Column("rank_fid", "integer", "", "place by best_fid among conditional, or among unconditional, rows"),
+            Column("rank_pca_fid", "integer", "", "place by best_pca_fid among the same"),
+            Column("rank_robust", "boolean", "", "both places are the same"),
             Column("few_fid", "number", "", f"lowest mean FID within {FEW_NFE} evaluations at that scale"),
             Column("few_nfe", "integer", "evaluations", "evaluations of that cell"),
             Column("precision", "number", "1", "mean precision of the best cell"),
@@ -261,6 +323,11 @@ def frame(name: str, rows: list[dict]) -> pd.DataFrame:
     return data.sort_values(list(table.key), kind="stable").reset_index(drop=True)
 
 
+def field(column: Column) -> dict[str, str]:
+    """A column's entry in datapackage.json."""
+    return {key: value for key, value in vars(column).items() if value or key != "blind"}
+
+
 def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
     """Write every frame as Parquet and CSV, and datapackage.json that describes them."""
     for name, data in frames.items():
@@ -277,7 +344,7 @@ def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
             "description": TABLES[name].description,
             "schema": {
                 "primaryKey": list(TABLES[name].key),
-                "fields": [vars(column) for column in TABLES[name].columns],
+                "fields": [field(column) for column in TABLES[name].columns],
             },
         }
         for name in frames

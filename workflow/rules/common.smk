@@ -91,8 +91,11 @@ METRIC_SOURCES = source(
     "metrics/adherence.py",
     "metrics/appearance.py",
     "metrics/frechet.py",
+    "metrics/kernel.py",
     "metrics/manifold.py",
+    "metrics/pixel.py",
     "metrics/sets.py",
+    "metrics/topology.py",
 )
 SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
 # Parts that users register from outside the package; any stage may use them.

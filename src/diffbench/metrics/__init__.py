@@ -8,7 +8,7 @@ where it is registered from outside with ``register``.
 from collections.abc import Callable
 
 from .. import tables
-from . import adherence, appearance, frechet, manifold
+from . import adherence, appearance, frechet, kernel, manifold, pixel, topology
 from .sets import Real, Samples
 
 Measure = Callable[[Samples], dict[str, float]]
@@ -16,9 +16,12 @@ Family = Callable[[Real], Measure]
 
 FAMILIES: dict[str, Family] = {
     "frechet": frechet.family,
+    "kernel": kernel.family,
     "manifold": manifold.family,
     "adherence": adherence.family,
     "appearance": appearance.family,
+    "topology": topology.family,
+    "pixel": pixel.family,
 }
 
 

@@ -1,25 +1,33 @@
 """Whether a sample shows what its prompt asked for."""
 
+from typing import NamedTuple
+
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..data import prompts
 from .sets import Real, Samples
 
 
-def digit_error(logits: Tensor, prompt: Tensor) -> float:
-    """Share of samples whose most likely class, logits (N, 10), is not the digit of their prompt (N, 3)."""
-    return float((logits.argmax(dim=1) != prompt[:, 0]).double().mean())
+class Errors(NamedTuple):
+    """Shares of samples whose digit, weight or slant, or any of the three, is not as asked."""
+
+    digit_error: float
+    weight_error: float
+    slant_error: float
+    joint_error: float
 
 
-def word_errors(images: np.ndarray, prompt: np.ndarray, bounds: np.ndarray) -> tuple[float, float]:
-    """Shares of images (N, H, W) uint8 whose measured weight, and slant, is not the word of their prompt (N, 3).
+def errors(images: np.ndarray, logits: Tensor, prompt: np.ndarray, bounds: np.ndarray) -> Errors:
+    """Errors of images (N, H, W) uint8 with logits (N, 10) against their prompts (N, 3).
 
-    Both are measured with the bounds (2, 10, 2) of the digit asked for, as the training captions were.
+    The digit shown is the most likely class. Weight and slant are measured with the bounds (2, 10, 2) of the digit
+    asked for, as the training captions were: a wrong digit may still have the right ones.
     """
     shown = prompts.caption(images, prompt[:, 0], bounds)
-    return float((shown[:, 1] != prompt[:, 1]).mean()), float((shown[:, 2] != prompt[:, 2]).mean())
+    shown[:, 0] = logits.argmax(dim=1).cpu().numpy()
+    wrong = shown != prompt  # (N, 3)
+    return Errors(*map(float, wrong.mean(axis=0)), joint_error=float(wrong.any(axis=1).mean()))
 
 
 def family(real: Real):
@@ -28,8 +36,6 @@ def family(real: Real):
     def score(samples: Samples) -> dict[str, float]:
         if samples.prompt is None:
             return {}
-        weight, slant = word_errors(samples.images, samples.prompt, real.bounds)
-        digit = digit_error(samples.logits.cpu(), torch.from_numpy(samples.prompt))
-        return {"digit_error": digit, "weight_error": weight, "slant_error": slant}
+        return errors(samples.images, samples.logits, samples.prompt, real.bounds)._asdict()
 
     return score

@@ -74,3 +74,15 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     tie = rivals[rivals.label.isin([leader.label, *ties])]
     span = f"{number(tie.best_fid.min())} to {number(tie.best_fid.max())}"
     return f"No clear winner: {join([leader.label, *ties])} tie for the lowest FID, {span}; {floor}."
+
+
+def second_opinion(paradigms: pd.DataFrame) -> str:
+    """Whether PCA-FID ranks the paradigms as FID does; empty where nothing was ranked by both."""
+    both = paradigms[paradigms.rank_robust.notna()]
+    if both.empty:
+        return ""
+    others = both[~both.rank_robust.astype(bool)]
+    opinion = "Second opinion, without a classifier: PCA-FID of the same cells"
+    if others.empty:
+        return f"{opinion} gives the same ranking, so the ranking by FID is robust."
+    return f"{opinion} ranks {join(list(others.label))} differently, so the ranking by FID is not robust there."

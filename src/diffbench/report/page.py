@@ -15,12 +15,13 @@ from ..files import Places, replacing
 from ..intervals import interval
 from . import charts
 from .figures import figures
-from .finding import DASH, headline, number
+from .finding import DASH, headline, number, second_opinion
 
 HERE = Path(__file__).parent
 SUMMARY = (
     ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
     ("best_fid", "best FID", "low"),
+    ("best_pca_fid", "its PCA-FID", "low"),
     ("best_nfe", "NFE of the best", "low"),
     ("seconds", "s per 1,000", "low"),
     ("precision", "precision", "high"),
@@ -248,12 +249,13 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     return environment.get_template("report.html.j2").render(
         title=headline(frames["paradigms"], frames["cells"], frames["floors"]),
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+        second_opinion=second_opinion(frames["paradigms"]),
         params=params,
         scale=3 if params.side < 16 else 1,
         facts=facts,
         floors=floors,
         drawn=frames["floors"][frames["floors"].split != "test"].to_dict("records"),
-        floor_values=[(name, _cell(name, floors.get({"best_fid": "fid"}.get(name, name)))) for name, *_ in SUMMARY],
+        floor_values=[(name, _cell(name, floors.get(name.removeprefix("best_")))) for name, *_ in SUMMARY],
         summary_columns=SUMMARY,
         summary=summary(frames, params, pictures),
         figures=figures(frames, params),
