@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -209,3 +211,36 @@ def test_a_pickle_is_not_opened(tmp_path):
     torch.save({"weights": torch.zeros(3)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="damaged"):
         checkpoint.load(tmp_path / "model.safetensors")
+
+
+def test_updates_are_those_of_torchs_adamw(smoke):
+    """The functional form with our own state against the class, and without the second it takes to import it."""
+    params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, weight_decay=0.1))
+    trainer = train.Trainer(
+        params, params.paradigms["dit"], 0, torch.device("cpu"), splits.load(train.Places("smoke").data)
+    )
+    other = torch.nn.Parameter(trainer.weights.detach().clone())
+    theirs = torch.optim.AdamW([other], lr=1, betas=(0.9, params.training.beta2), weight_decay=0.1, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    for n in range(5):
+        gradient = torch.randn(len(other), generator=generator)
+        trainer.weights.grad.copy_(gradient)
+        other.grad = gradient.clone()
+        theirs.param_groups[0]["lr"] = lr = 0.01 / (n + 1)
+        trainer.update(lr)
+        theirs.step()
+    assert torch.equal(trainer.weights, other)
+
+
+def test_training_does_not_import_the_compiler():
+    code = """
+import sys, torch
+from torch.optim.adamw import adamw
+p = torch.ones(3)
+adamw([p], [p], [p * 0], [p * 0], [], [torch.zeros(())], fused=True, amsgrad=False, beta1=0.9, beta2=0.9, lr=0.1,
+      weight_decay=0.0, eps=1e-8, maximize=False)
+import diffbench.train
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr[-500:]
