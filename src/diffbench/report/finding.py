@@ -74,3 +74,10 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     tie = rivals[rivals.label.isin([leader.label, *ties])]
     span = f"{number(tie.best_fid.min())} to {number(tie.best_fid.max())}"
     return f"No clear winner: {join([leader.label, *ties])} tie for the lowest FID, {span}; {floor}."
+
+
+def tally(claims: pd.DataFrame) -> str:
+    """The verdicts on the claims, counted, in one line."""
+    counts = claims.verdict.value_counts()
+    said = [f"{counts[verdict]} {verdict}" for verdict in tables.VERDICTS if verdict in counts]
+    return f"claims: {', '.join(said) if said else 'none'}"
