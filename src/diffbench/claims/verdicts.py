@@ -130,7 +130,10 @@ def seeds_for(gap: float, sd: float) -> int | None:
 
 
 def _gap(test: str, mean: float, margin: float) -> float:
-    """Distance of a mean to the bound whose test would decide it."""
+    """Distance of a mean to the bound whose test would decide it.
+
+    Of the two tests of an equivalence it is the nearer bound's, so the seeds that follow are the fewest.
+    """
     if test == "noninferior":
         return abs(mean + margin)
     if test == "equivalent" or abs(mean) <= margin:
