@@ -246,7 +246,7 @@ TABLES = {
             Column("number", "integer", "", "number in workflow/claims.yaml"),
             Column("claim", "string", "", "its id there"),
             Column("title", "string", "", "the claim in short"),
-            Column("quote", "string", "", "the article's words; separate passages stand on separate lines"),
+            Column("quotes", "string", "", "JSON: the passages of the article that make it"),
             Column("combine", "string", "", "all or any of its parts"),
             Column("verdict", "string", "", "at 5% for the claim: " + ", ".join(VERDICTS)),
             Column("verdict_holm", "string", "", "the same with Holm's correction over the claims of the run"),

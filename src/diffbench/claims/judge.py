@@ -1,5 +1,6 @@
 """The claims stage: workflow/claims.yaml and the tables of a run into a verdict for each claim."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -149,7 +150,7 @@ def claim_row(claim: Claim, results: list[Result], note: str) -> dict[str, Any]:
         "number": claim.number,
         "claim": claim.id,
         "title": claim.title,
-        "quote": "\n".join(claim.quotes),
+        "quotes": json.dumps(claim.quotes, ensure_ascii=False),
         "combine": claim.combine,
         "part": "",
     }

@@ -73,7 +73,7 @@ def above(values: np.ndarray, bound: float) -> float:
     """
     n, mean, sd = len(values), float(np.mean(values)), _spread(values)
     if sd == 0:
-        return 0.0 if mean > bound else 1.0
+        return 0.0 if mean - bound > _rounding(values) else 1.0
     return float(t.sf((mean - bound) / (sd / math.sqrt(n)), n - 1))
 
 
@@ -90,7 +90,12 @@ def within(values: np.ndarray, margin: float) -> float:
 def _spread(values: np.ndarray) -> float:
     """Standard deviation over seeds; 0 where values differ by rounding only."""
     sd = float(np.std(values, ddof=1))
-    return sd if sd > 1e-12 * max(1.0, float(np.max(np.abs(values)))) else 0.0
+    return sd if sd > _rounding(values) else 0.0
+
+
+def _rounding(values: np.ndarray) -> float:
+    """What sums and logs of values of this size may be off by."""
+    return 1e-12 * max(1.0, float(np.max(np.abs(values))))
 
 
 def p_values(test: str, values: np.ndarray, margin: float) -> P:
@@ -161,7 +166,7 @@ def judge(test: str, effects: Sequence[float], margin: float) -> Judged:
     reach = _distance(n) * sd / math.sqrt(n)
     detectable = {"difference": margin + reach, "noninferior": -margin + reach}.get(test)
     verdict = p.verdict()
-    needed = seeds_for(_gap(test, mean, margin), sd) if verdict == INCONCLUSIVE else None
+    needed = seeds_for(_gap(test, mean, margin), sd) if verdict == INCONCLUSIVE and sd > 0 else None
     return Judged(n, mean, mean - half, mean + half, p, verdict, detectable, needed)
 
 

@@ -106,7 +106,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
             | {
                 "icon": ICONS[claim["verdict"]],
                 "icon_holm": ICONS[claim["verdict_holm"]],
-                "quotes": claim["quote"].split("\n"),
+                "quotes": json.loads(claim["quotes"]),
                 "effect_text": amount(claim["effect"], claim["unit"]),
                 "needed": needed(claim),
                 "shown": [row for row in own if row["part"] == claim["part"]] or own[:1],
