@@ -53,6 +53,11 @@ def test_wrong_verdicts_are_at_most_5_percent(test, wrong, truth, sd, n):
     assert at_most_5_percent(rate), rate
 
 
+def test_noise_far_above_the_margin_does_not_contradict_an_equivalence():
+    rate = share("equivalent", "contradicted", simulated(0.0, 10.0, 3))
+    assert at_most_5_percent(rate), rate
+
+
 def test_the_check_of_5_percent_can_fail():
     assert at_most_5_percent(0.05) and not at_most_5_percent(0.08)
     values = simulated(MARGIN, 0.3, 3)
