@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 from test_report import invented
 
-from diffbench import cli, config, tables
+from diffbench import cli, config, manifest, tables
 from diffbench.claims import judge, measures
 from diffbench.claims.load import Part, load
 from diffbench.claims.measures import Context, Untestable, measure
@@ -344,6 +344,13 @@ def test_a_failed_seed_drops_out_and_two_leave_too_few(at_root):
     assert claims.verdict[4] == "insufficient seeds" == claims.verdict_holm[4] and pd.isna(claims.effect[4])
 
 
+def test_a_mean_over_pairs_has_only_seeds_with_every_pair(at_root):
+    claims, parts = judged("mnist", fabricated(config.load("mnist"), spoil={("dit", 1)}))
+    assert claims.n[8] == 2
+    seed = json.loads(parts.seeds[8, "strokes"])[1]
+    assert seed["effect"] is None and [value is None for value in seed["left"]] == [True, False, False]
+
+
 def test_a_missing_column_is_a_reason_and_not_a_crash(at_root):
     frames = fabricated(config.load("mnist"))
     frames["cells"] = frames["cells"].drop(columns="topology")
@@ -408,6 +415,16 @@ def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, c
     assert {"claims", "claim_parts"} <= {resource["name"] for resource in described}
     assert cli.main(["finding", "smoke"]) == 0
     assert re.search(r"^claims: .*not testable here$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_manifest_notices_other_claims(three_seeds, monkeypatch, workplace):
+    params, _ = three_seeds
+    monkeypatch.setattr(manifest, "outputs", lambda _: [])
+    manifest.write(params)
+    assert manifest.differences(params) == []
+    path = workplace / "workflow/claims.yaml"
+    path.write_text(path.read_text().replace("margin: 0.10", "margin: 0.50"))
+    assert manifest.differences(params) == ["workflow/claims.yaml: changed since the run"]
 
 
 def test_a_malformed_claims_file_ends_the_stage_in_one_line_each(three_seeds, capsys, workplace):
