@@ -19,6 +19,7 @@ report: "workflow/report/workflow.rst"
 localrules:
     all,
     aggregate,
+    claims,
     report,
     manifest,
 

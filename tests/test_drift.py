@@ -141,7 +141,7 @@ NOT_INPUTS["evaluate"] = {"data/prompts", "data/splits", "classifier", "rng", "s
 
 
 @pytest.mark.parametrize(
-    "stage", ["data", "classifier", "reference", "train", "sample", "evaluate", "aggregate", "report"]
+    "stage", ["data", "classifier", "reference", "train", "sample", "evaluate", "aggregate", "claims", "report"]
 )
 def test_a_stage_depends_on_the_source_it_runs(stage, graphs):
     """Reachable modules that are neither plumbing nor excused above are inputs of the stage in both engines."""
@@ -150,7 +150,7 @@ def test_a_stage_depends_on_the_source_it_runs(stage, graphs):
     declared = {
         path.removeprefix("src/diffbench/").rsplit(".", 1)[0] for path in job["inputs"] if path.startswith("src/")
     }
-    first = {"data": "data/splits", "report": "report/page"}.get(stage, stage)
+    first = {"data": "data/splits", "claims": "claims/judge", "report": "report/page"}.get(stage, stage)
     reached, queue = set(), [first]
     excused = PLUMBING | NOT_INPUTS[stage]
     while queue:

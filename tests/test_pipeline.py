@@ -100,7 +100,7 @@ def test_nothing_runs_again_and_params_taken_over_rerun_nothing(finished, tmp_pa
     text = (clone / "params.yaml").read_text()
     block = text.index("  sd2:")
     (clone / "params.yaml").write_text(text[:block] + text[block:].replace("lr: 0.002", "lr: 0.003", 1))
-    once = ("train", "evaluate", "convergence", "probe", "aggregate", "report", "manifest", "smoke")
+    once = ("train", "evaluate", "convergence", "probe", "aggregate", "claims", "report", "manifest", "smoke")
     expected = {"sample": 2} | dict.fromkeys(once, 1)
     assert planned(clone) == expected
     output = run("dvc", "repro", cwd=clone)
@@ -126,7 +126,7 @@ def test_dvc_alone_from_a_fresh_clone(finished, tmp_path):
     print(f"dvc repro: {time.monotonic() - started:.0f} s")
     assert planned(clone) == {}
     assert "up to date" in run("dvc", "status", cwd=clone)
-    for name in ("cells", "training", "floors", "selection", "paradigms"):
+    for name in ("cells", "training", "floors", "selection", "paradigms", "claims", "claim_parts"):
         for kind in ("parquet", "csv"):
             again = (clone / f"reports/smoke/tables/{name}.{kind}").read_bytes()
             assert again == made[f"{name}.{kind}"], f"{name}.{kind} differs between two runs"
@@ -145,7 +145,7 @@ def test_an_added_step_count_samples_that_step_count_only(finished, tmp_path):
     path = clone / "workflow/presets/smoke.yaml"
     path.write_text(path.read_text().replace("steps: [2, 4]", "steps: [2, 4, 5]"))
     assert planned(clone) == {
-        "sample": 5, "evaluate": 5, "aggregate": 1, "report": 1, "manifest": 1, "smoke": 1,
+        "sample": 5, "evaluate": 5, "aggregate": 1, "claims": 1, "report": 1, "manifest": 1, "smoke": 1,
     }  # fmt: skip
 
 

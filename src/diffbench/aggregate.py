@@ -87,7 +87,7 @@ def run(params: Params) -> None:
         UserError: an input is missing or damaged.
     """
     places = Places(params.name)
-    rows: dict[str, list[dict]] = {name: [] for name in tables.TABLES}
+    rows: dict[str, list[dict]] = {name: [] for name in tables.made_by("aggregate")}
     devices, histories = set(), {}
     floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
     rows["floors"] = floors["floors"]
@@ -158,7 +158,7 @@ def run(params: Params) -> None:
         "table schema": tables.VERSION,
     }
     rows["provenance"] = [{"key": key, "value": value} for key, value in facts.items()]
-    frames = {name: tables.frame(name, rows[name]) for name in tables.TABLES}
+    frames = {name: tables.frame(name, own) for name, own in rows.items()}
     frames["paradigms"] = ranked(frames["paradigms"])
     tables.write(places.tables, frames)
     write_json(places.metrics, metrics(frames))

@@ -84,6 +84,12 @@ def _aggregate(params: config.Params, _: argparse.Namespace) -> None:
     run(params)
 
 
+def _claims(params: config.Params, _: argparse.Namespace) -> None:
+    from .claims.judge import run
+
+    run(params)
+
+
 def _report(params: config.Params, _: argparse.Namespace) -> None:
     from .report.page import run
 
@@ -113,11 +119,12 @@ def _verify(params: config.Params, _: argparse.Namespace) -> None:
 
 
 def _finding(params: config.Params, _: argparse.Namespace) -> None:
-    from .report.finding import headline
+    from .report.finding import headline, tally
     from .tables import read
 
     places = Places(params.name)
     print(headline(read(places.tables, "paradigms"), read(places.tables, "cells"), read(places.tables, "floors")))
+    print(tally(read(places.tables, "claims")))
     print(f"report: {places.report.resolve().as_uri()}")
 
 
@@ -146,6 +153,7 @@ STAGES = {
     "convergence": (_convergence, "score a training's snapshots"),
     "probe": (_probe, "errors by noise level, and straightness, of a trained network"),
     "aggregate": (_aggregate, "collect all scores into tables"),
+    "claims": (_claims, "judge the article's claims on the tables"),
     "report": (_report, "write the HTML report"),
     "manifest": (_manifest, "write the manifest and tell the other engine"),
     "adopt": (_adopt, "verify results made elsewhere and tell both engines"),

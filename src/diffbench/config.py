@@ -19,6 +19,7 @@ from .validate import SIDES, check
 PARAMS = Path("params.yaml")
 PRESETS = Path("workflow/presets")
 EXTENSIONS = Path("workflow/extensions")
+CLAIMS = Path("workflow/claims.yaml")
 FULL = "mnist"
 NATIVE = "native"
 ARMS = "arms"

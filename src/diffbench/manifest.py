@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from . import tables
-from .config import PARAMS, Params, read_yaml
+from .config import CLAIMS, PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
 from .provenance import commit, params_hash, source_hash
@@ -42,6 +42,11 @@ def outputs(params: Params) -> list[Path]:
     return [*paths, *tables.files(places.tables), places.metrics, places.report]
 
 
+def claims_hash() -> str | None:
+    """The SHA-256 of the claims file, an input like the params; None where there is none."""
+    return sha256(CLAIMS) if CLAIMS.exists() else None
+
+
 def write(params: Params) -> Path:
     """Write the manifest: a SHA-256 for each output, and the hashes of params and source they rest on.
 
@@ -62,6 +67,7 @@ def write(params: Params) -> Path:
             "commit": commit(),
             "params sha256": params_hash(params.raw),
             "source sha256": source_hash(),
+            "claims sha256": claims_hash(),
             "files": {path.as_posix(): sha256(path) for path in paths},
         },
     )
@@ -80,6 +86,8 @@ def differences(params: Params) -> list[str]:
         found.append("params: changed since the run")
     if manifest["source sha256"] != source_hash():
         found.append("src/diffbench or workflow/extensions: changed since the run")
+    if manifest.get("claims sha256", claims_hash()) != claims_hash():
+        found.append(f"{CLAIMS}: changed since the run")
     files = manifest["files"]
     expected = {path.as_posix() for path in outputs(params)}
     found += [f"{name}: not in the manifest" for name in sorted(expected - set(files))]

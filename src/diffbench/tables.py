@@ -34,6 +34,7 @@ class Table:
     description: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    stage: str = "aggregate"  # that writes it
 
 
 _CELL = (
@@ -116,6 +117,17 @@ SCORES = (
 _TRAINING = (
     Column("paradigm", "string", "", "id of the row in params.yaml"),
     Column("seed", "integer", "", "training seed"),
+)
+VERDICTS = ("supported", "contradicted", "equivalent", "inconclusive", "insufficient seeds", "not testable here")
+_EFFECT = (
+    Column("n", "integer", "seeds", "seeds with a value on both sides"),
+    Column("effect", "number", "", "mean over seeds in the direction claimed"),
+    Column("low", "number", "", "lower end of its 90% t interval: what a one-sided test at 5% looks at"),
+    Column("high", "number", "", "upper end of its 90% t interval"),
+    Column("margin", "number", "", "margin of the test in the unit of the effect"),
+    Column("unit", "string", "", "log ratio, or difference in the metric's own unit"),
+    Column("detectable", "number", "", "smallest true effect that so many seeds support with probability 0.8"),
+    Column("seeds_needed", "integer", "seeds", "to decide with probability 0.8 if the mean seen is the truth"),
 )
 TABLES = {
     "cells": Table(
@@ -288,6 +300,50 @@ TABLES = {
             Column("value", "string", "", "its value"),
         ),
     ),
+    "claims": Table(
+        "One row a claim of the article: the verdict over training seeds. Effects count in the direction claimed: "
+        "above 0 speaks for the claim.",
+        ("number",),
+        (
+            Column("number", "integer", "", "number in workflow/claims.yaml"),
+            Column("claim", "string", "", "its id there"),
+            Column("title", "string", "", "the claim in short"),
+            Column("quotes", "string", "", "JSON: the passages of the article that make it"),
+            Column("combine", "string", "", "all or any of its parts"),
+            Column("verdict", "string", "", "at 5% for the claim: " + ", ".join(VERDICTS)),
+            Column("verdict_holm", "string", "", "the same with Holm's correction over the claims of the run"),
+            Column("p_supported", "number", "1", "p-value of supported"),
+            Column("p_contradicted", "number", "1", "p-value of contradicted"),
+            Column("p_equivalent", "number", "1", "p-value of equivalent: the difference lies within the margin"),
+            Column("part", "string", "", "the part that decides: the least supported of all, the most of any"),
+            *_EFFECT,
+            Column("note", "string", "", "what is missing, left out or taken in another's place"),
+        ),
+        "claims",
+    ),
+    "claim_parts": Table(
+        "One row a comparison of a claim, with every seed.",
+        ("number", "part"),
+        (
+            Column("number", "integer", "", "number of the claim"),
+            Column("claim", "string", "", "its id"),
+            Column("part", "string", "", "name of the comparison"),
+            Column("decides", "boolean", "", "enters the claim's verdict; else it is only described"),
+            Column("test", "string", "", "difference, noninferior, equivalent, or described: variability, descriptive"),
+            Column("verdict", "string", "", "of this part alone at 5%, or descriptive"),
+            Column("metric", "string", "", "what is compared"),
+            Column("direction", "string", "", "what the claim says of the left side: lower or higher"),
+            *_EFFECT,
+            Column("p_supported", "number", "1", "p-value of supported"),
+            Column("p_contradicted", "number", "1", "p-value of contradicted"),
+            Column("p_equivalent", "number", "1", "p-value of equivalent"),
+            Column("seeds", "string", "", "JSON: each seed's effect, and the two sides of each pair of rows"),
+            Column("compared", "string", "", "left and right side in words"),
+            Column("note", "string", "", "what is missing, left out or taken in another's place"),
+            Column("why", "string", "", "why this comparison, metric and margin"),
+        ),
+        "claims",
+    ),
 }
 
 
@@ -328,8 +384,8 @@ def field(column: Column) -> dict[str, str]:
     return {key: value for key, value in vars(column).items() if value or key != "blind"}
 
 
-def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
-    """Write every frame as Parquet and CSV, and datapackage.json that describes them."""
+def write_frames(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
+    """Write every frame as Parquet and CSV."""
     for name, data in frames.items():
         arrow = pa.Table.from_pandas(data, preserve_index=False)
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"diffbench_schema": VERSION.encode()})
@@ -337,6 +393,14 @@ def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
             pq.write_table(arrow, temporary)
         with replacing(folder / f"{name}.csv") as temporary:
             data.to_csv(temporary, index=False, lineterminator="\n")  # floats print so that they read back exactly
+
+
+def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
+    """Write every frame as Parquet and CSV, and datapackage.json that describes all declared tables.
+
+    The tables of later stages are described too: one stage writes the file, and their columns do not depend on a run.
+    """
+    write_frames(folder, frames)
     resources = [
         {
             "name": name,
@@ -347,7 +411,7 @@ def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
                 "fields": [field(column) for column in TABLES[name].columns],
             },
         }
-        for name in frames
+        for name in TABLES
     ]
     write_json(folder / "datapackage.json", {"name": "diffbench", "version": VERSION, "resources": resources})
 
@@ -377,7 +441,13 @@ def floor(floors: pd.DataFrame) -> pd.Series:
     return floors[floors.split == "test"].iloc[0]
 
 
-def files(folder: Path) -> list[Path]:
-    """Every file ``write`` makes."""
-    tables = [folder / f"{name}.{kind}" for name in TABLES for kind in ("parquet", "csv")]
-    return [*tables, folder / "datapackage.json"]
+def made_by(stage: str) -> list[str]:
+    """The tables that a stage writes."""
+    return [name for name, table in TABLES.items() if table.stage == stage]
+
+
+def files(folder: Path, stage: str | None = None) -> list[Path]:
+    """Every file of the tables, or those that one stage writes; datapackage.json is the aggregate stage's."""
+    names = made_by(stage) if stage else list(TABLES)
+    package = [folder / "datapackage.json"] if stage in (None, "aggregate") else []
+    return [folder / f"{name}.{kind}" for name in names for kind in ("parquet", "csv")] + package

@@ -23,6 +23,7 @@ STAGES = (
     "convergence",
     "probe",
     "aggregate",
+    "claims",
     "report",
     "manifest",
     "tune",

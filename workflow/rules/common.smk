@@ -150,9 +150,9 @@ def tuned(wildcards):
     return expand("results/{{run}}/tune/{paradigm}/{lr}.json", paradigm=list(params.paradigms), lr=rates)
 
 
-def table_files(folder):
-    """The files of all tables under a folder that may hold wildcards."""
-    return [path.as_posix() for path in tables.files(Path(folder))]
+def table_files(folder, stage=None):
+    """The files of all tables, or of those one stage writes, under a folder that may hold wildcards."""
+    return [path.as_posix() for path in tables.files(Path(folder), stage)]
 
 
 def requested_runs():

@@ -1,4 +1,4 @@
-# aggregate -> report -> manifest: what people read, and the handing of the run's state to DVC.
+# aggregate -> claims -> report -> manifest: what people read, and the handing of the run's state to DVC.
 
 
 rule aggregate:
@@ -18,7 +18,7 @@ rule aggregate:
         source("aggregate.py", "intervals.py", "provenance.py", "tables.py"),
     output:
         report(
-            table_files("reports/{run}/tables"),
+            table_files("reports/{run}/tables", "aggregate"),
             caption="../report/tables.rst",
             category="Tables",
             labels={"run": "{run}"},
@@ -34,6 +34,40 @@ rule aggregate:
         "python -m diffbench aggregate {wildcards.run} > {log} 2>&1"
 
 
+# Apart from aggregate, so that another margin runs nothing again but the verdicts and the page.
+rule claims:
+    input:
+        expand(
+            "reports/{{run}}/tables/{table}.parquet",
+            table=["cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness"],
+        ),
+        "workflow/claims.yaml",
+        EXTENSIONS,
+        source(
+            "tables.py",
+            "claims/__init__.py",
+            "claims/judge.py",
+            "claims/load.py",
+            "claims/measures.py",
+            "claims/verdicts.py",
+        ),
+    output:
+        report(
+            table_files("reports/{run}/tables", "claims"),
+            caption="../report/claims.rst",
+            category="Tables",
+            labels={"run": "{run}"},
+        ),
+    log:
+        "logs/{run}/claims.log",
+    conda:
+        "../envs/diffbench.yaml"
+    params:
+        tracked=tracked("data", "paradigms", "seeds"),
+    shell:
+        "python -m diffbench claims {wildcards.run} > {log} 2>&1"
+
+
 rule report:
     input:
         table_files("reports/{run}/tables"),
@@ -44,6 +78,7 @@ rule report:
             "tables.py",
             "report/__init__.py",
             "report/charts.py",
+            "report/claims.py",
             "report/figures.py",
             "report/finding.py",
             "report/page.py",

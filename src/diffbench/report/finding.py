@@ -86,3 +86,10 @@ def second_opinion(paradigms: pd.DataFrame) -> str:
     if others.empty:
         return f"{opinion} gives the same ranking, so the ranking by FID is robust."
     return f"{opinion} ranks {join(list(others.label))} differently, so the ranking by FID is not robust there."
+
+
+def tally(claims: pd.DataFrame) -> str:
+    """The verdicts on the claims, counted, in one line."""
+    counts = claims.verdict.value_counts()
+    said = [f"{counts[verdict]} {verdict}" for verdict in tables.VERDICTS if verdict in counts]
+    return f"claims: {', '.join(said) if said else 'none'}"

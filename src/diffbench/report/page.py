@@ -13,7 +13,7 @@ from ..config import Params
 from ..errors import UserError
 from ..files import Places, replacing
 from ..intervals import interval
-from . import charts
+from . import charts, claims
 from .figures import figures
 from .finding import DASH, headline, number, second_opinion
 
@@ -258,6 +258,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         floor_values=[(name, _cell(name, floors.get(name.removeprefix("best_")))) for name, *_ in SUMMARY],
         summary_columns=SUMMARY,
         summary=summary(frames, params, pictures),
+        claims=claims.section(frames),
         figures=figures(frames, params),
         grids=pictures,
         arms=arms(frames, params, pictures),

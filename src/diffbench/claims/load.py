@@ -1,0 +1,252 @@
+"""Reading and checking workflow/claims.yaml: one line for each mistake, before anything is judged."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config import CLAIMS, read_yaml
+from ..errors import UserError
+from .verdicts import DESCRIPTIVE, TESTS
+
+CELL = ("sampler", "steps", "guidance", "arm")
+# What each measure may be told, what it must be, and the scale it has where it leaves no choice.
+MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
+    "cell": ((*CELL, "from_real"), ("steps", "guidance"), None),
+    "cost": ((*CELL, "stage"), ("stage",), None),
+    "straightness": ((), (), None),
+    "area": ((), (), "ratio"),
+    "noise": (("axis", "low", "high"), ("axis", "low", "high"), "ratio"),
+    "spread": (("sampler", "over", "guidance"), ("over", "guidance"), "ratio"),
+    "slope": (("sampler", "over", "guidance"), ("over", "guidance"), "difference"),
+    "rank": (("sampler", "steps"), ("steps",), "difference"),
+}
+KEYS = ("name", "test", "measure", "metric", "direction", "scale", "margin", "rows", "use", "left", "right", "against",
+        "described_on", "why")  # fmt: skip
+CLAIM_KEYS = ("number", "title", "quotes", "combine", "parts", "untested", "why")
+ALLOWED = {
+    "test": (*TESTS, "variability", DESCRIPTIVE),
+    "measure": tuple(MEASURES),
+    "direction": ("lower", "higher"),
+    "scale": ("ratio", "difference"),
+    "use": ("first", "mean", "each"),
+    "combine": ("all", "any"),
+    "axis": ("t", "log_snr"),
+    "stage": ("train", "sample"),
+    "described_on": ("digits", "mnist"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One comparison of a claim.
+
+    ``where`` says which numbers the measure reads, ``left`` and ``right`` what differs between the sides. Each of
+    ``rows`` names a row of params.yaml, or two that are compared; ``use`` takes the first the run has, the mean over
+    those it has, or each as a part of its own. ``against`` replaces the right side by a number or, "real", by what real
+    test images score. A ``margin`` on the scale "ratio" is a share: 0.1 stands for 10%.
+    """
+
+    name: str
+    test: str
+    measure: str
+    metric: str
+    direction: str
+    scale: str
+    rows: tuple[tuple[str, ...], ...]
+    why: str
+    margin: float = 0.0
+    use: str = "first"
+    where: dict[str, Any] = field(default_factory=dict)
+    left: dict[str, Any] = field(default_factory=dict)
+    right: dict[str, Any] = field(default_factory=dict)
+    against: float | str | None = None
+    described_on: str = ""
+
+    @property
+    def bound(self) -> float:
+        """The margin in the unit of the effects: a log ratio, or that of the metric."""
+        return math.log1p(self.margin) if self.scale == "ratio" else self.margin
+
+    @property
+    def unit(self) -> str:
+        """The unit of the effects."""
+        return "log ratio" if self.scale == "ratio" else "difference"
+
+    def decides(self, source: str) -> bool:
+        """Whether the part enters the claim's verdict where the data are those of ``source``, or is only described."""
+        return self.test in TESTS and self.described_on != source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim: its words, and its parts, all of which or any of which it takes; ``untested`` says why it has none."""
+
+    id: str
+    number: int
+    title: str
+    quotes: tuple[str, ...]
+    why: str = ""
+    combine: str = "all"
+    parts: tuple[Part, ...] = ()
+    untested: str = ""
+
+
+def _one_of(where: str, key: str, value: Any) -> Iterator[str]:
+    if value not in ALLOWED[key]:
+        yield f"{where}.{key}: {value!r}; allowed: {', '.join(ALLOWED[key])}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _steps(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+FITS = {
+    "sampler": (lambda v: isinstance(v, str) and v, "a sampler's name, or 'own'"),
+    "arm": (lambda v: isinstance(v, str), "an arm's name"),
+    "guidance": (lambda v: v == "chosen" or _number(v), "a number or 'chosen'"),
+    "over": (lambda v: isinstance(v, list) and len(v) > 1 and all(map(_steps, v)), "a list of two or more step counts"),
+    "low": (_number, "a number"),
+    "high": (_number, "a number"),
+    "from_real": (lambda v: isinstance(v, bool), "true or false"),
+    "axis": (lambda v: v in ALLOWED["axis"], "t or log_snr"),
+    "stage": (lambda v: v in ALLOWED["stage"], "train or sample"),
+}
+
+
+def _check_where(where: str, given: dict, allowed: tuple[str, ...], lists: bool) -> Iterator[str]:
+    for key, value in given.items():
+        if key not in allowed:
+            yield f"{where}.{key}: unknown key; allowed: {', '.join(allowed) or 'none'}"
+        elif key == "steps":
+            items = value if isinstance(value, list) and lists else [value]
+            if not items or not all(map(_steps, items)):
+                wanted = "a step count or a list of them, the first that the run has" if lists else "a step count"
+                yield f"{where}.steps: {value!r}; allowed: {wanted}"
+        elif not FITS[key][0](value):
+            yield f"{where}.{key}: {value!r}; allowed: {FITS[key][1]}"
+
+
+def _check_rows(where: str, part: dict) -> Iterator[str]:
+    rows = part["rows"]
+    alone = "against" in part or part["measure"] == "rank"
+    wanted = 1 if alone else 2
+    shape = isinstance(rows, list) and rows and all(isinstance(row, list) and len(row) == wanted for row in rows)
+    if not shape or not all(isinstance(name, str) for row in rows for name in row):
+        said = "[[row], ...], because one side is compared with no other row" if alone else "[[left, right], ...]"
+        yield f"{where}.rows: {rows!r}; allowed: {said}"
+
+
+def _check_part(where: str, part: Any) -> Iterator[str]:
+    """Mistakes of one part."""
+    if not isinstance(part, dict):
+        yield f"{where}: {part!r}; allowed: a mapping"
+        return
+    needed = ["name", "test", "measure", "metric", "direction", "rows", "why"]
+    needed += ["margin"] if part.get("test") in TESTS else []
+    missing = [key for key in needed if key not in part]
+    yield from (f"{where}.{key}: missing" for key in missing)
+    mistakes = [m for key in ("test", "measure", "direction", "scale", "use", "described_on") if key in part
+                for m in _one_of(where, key, part[key])]  # fmt: skip
+    yield from mistakes
+    if missing or mistakes:
+        return
+    allowed, required, scale = MEASURES[part["measure"]]
+    given = {key: value for key, value in part.items() if key not in KEYS}
+    for key in sorted(set(given) - set(allowed)):
+        yield f"{where}.{key}: unknown key; allowed: {', '.join((*KEYS, *allowed))}"
+    yield from _check_where(where, {k: v for k, v in given.items() if k in allowed}, allowed, lists=True)
+    sides = {side: part.get(side, {}) for side in ("left", "right")}
+    for side, own in sides.items():
+        if isinstance(own, dict):
+            yield from _check_where(f"{where}.{side}", own, allowed, lists=False)
+        else:
+            yield f"{where}.{side}: {own!r}; allowed: a mapping of what differs from the other side"
+            return
+    if part["measure"] == "cost" and given.get("stage") == "sample":
+        required = (*required, "steps", "guidance")
+    for key in required:
+        if key not in given and not all(key in own for own in sides.values()):
+            yield f"{where}.{key}: missing; {part['measure']} needs it"
+    if scale is None and "scale" not in part:
+        yield f"{where}.scale: missing; allowed: {', '.join(ALLOWED['scale'])}"
+    if scale is not None and part.get("scale", scale) != scale:
+        yield f"{where}.scale: {part['scale']!r}; {part['measure']} is always a {scale}"
+    margin = part.get("margin", 0)
+    if not _number(margin) or margin < 0:
+        yield f"{where}.margin: {margin!r}; allowed: a number of at least 0"
+    against = part.get("against", 0)
+    if not (_number(against) or (against == "real" and part["measure"] == "cell")):
+        yield f"{where}.against: {against!r}; allowed: a number or, for a cell, 'real'"
+    yield from _check_rows(where, part)
+
+
+def _check_claim(where: str, claim: Any) -> Iterator[str]:
+    """Mistakes of one claim."""
+    if not isinstance(claim, dict):
+        yield f"{where}: {claim!r}; allowed: a mapping"
+        return
+    for key in sorted(set(claim) - set(CLAIM_KEYS)):
+        yield f"{where}.{key}: unknown key; allowed: {', '.join(CLAIM_KEYS)}"
+    for key in ("number", "title", "quotes"):
+        if key not in claim:
+            yield f"{where}.{key}: missing"
+    if "number" in claim and not _steps(claim["number"]):
+        yield f"{where}.number: {claim['number']!r}; allowed: a positive integer"
+    quotes = claim.get("quotes", ["."])
+    if not isinstance(quotes, list) or not quotes or not all(isinstance(quote, str) and quote for quote in quotes):
+        yield f"{where}.quotes: {quotes!r}; allowed: a list of the article's own words"
+    if "combine" in claim:
+        yield from _one_of(where, "combine", claim["combine"])
+    if ("parts" in claim) == ("untested" in claim):
+        yield f"{where}: needs either parts or untested, which says why there are none"
+    parts = claim.get("parts", [{}])
+    if not isinstance(parts, list) or not parts:
+        yield f"{where}.parts: {parts!r}; allowed: a list of at least one part"
+    elif "parts" in claim:
+        for index, part in enumerate(parts):
+            yield from _check_part(f"{where}.parts[{index}]", part)
+        names = [part.get("name") for part in parts if isinstance(part, dict)]
+        for name in sorted({str(name) for name in names if names.count(name) > 1}):
+            yield f"{where}.parts: two are named {name}"
+
+
+def _part(raw: dict) -> Part:
+    own = {key: value for key, value in raw.items() if key in KEYS and key not in ("rows", "scale")}
+    allowed, _, scale = MEASURES[raw["measure"]]
+    where = {key: raw[key] for key in allowed if key in raw}
+    return Part(**own, scale=raw.get("scale", scale), rows=tuple(map(tuple, raw["rows"])), where=where)
+
+
+def load(path: Path = CLAIMS) -> list[Claim]:
+    """The claims of a file, by number.
+
+    Raises:
+        UserError: no such file, or mistakes in it, one line each with its key, the value and what is allowed.
+    """
+    raw = read_yaml(path)
+    mistakes = [f"{key}: unknown key; allowed: claims" for key in sorted(set(raw) - {"claims"})]
+    claims = raw.get("claims")
+    if not isinstance(claims, dict) or not claims:
+        mistakes.append("claims: missing; allowed: a mapping from a claim's id to the claim")
+        claims = {}
+    for key, claim in claims.items():
+        mistakes += _check_claim(f"claims.{key}", claim)
+    numbers = [claim.get("number") for claim in claims.values() if isinstance(claim, dict)]
+    for number in dict.fromkeys(number for number in numbers if numbers.count(number) > 1 and number is not None):
+        mistakes.append(f"claims: number {number} is given twice")
+    if mistakes:
+        raise UserError("\n".join(f"{path}: {line}" for line in mistakes))
+    built = [
+        Claim(
+            id=str(key),
+            **{**claim, "quotes": tuple(claim["quotes"]), "parts": tuple(map(_part, claim.get("parts", [])))},
+        )
+        for key, claim in claims.items()
+    ]
+    return sorted(built, key=lambda claim: claim.number)

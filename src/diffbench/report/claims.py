@@ -1,0 +1,116 @@
+"""The section on the article's claims: a row and a card for each, with every seed as a dot."""
+
+import json
+import math
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from .finding import DASH, number, tally
+
+ICONS = {
+    "supported": "\u2713",
+    "contradicted": "\u2717",
+    "equivalent": "\u2248",
+    "inconclusive": "?",
+    "insufficient seeds": "\u2026",
+    "not testable here": "\u2013",
+    "descriptive": "\u00b7",
+}
+WIDTH, HEIGHT, EDGE = 300, 46, 10  # of a dot plot, in pixels
+TESTS = {
+    "difference": "better by more than the margin",
+    "noninferior": "worse by no more than the margin",
+    "equivalent": "within the margin either way",
+    "variability": "described",
+    "descriptive": "described",
+}
+
+
+def amount(value: float | None, unit: str) -> str:
+    """An effect as text: a log ratio as the factor it stands for, a difference with its sign."""
+    if value is None or pd.isna(value):
+        return DASH
+    if unit == "log ratio":
+        return f"\u00d7{number(math.exp(value))}"
+    return f"{'-' if value < 0 else '+' if value > 0 else ''}{number(abs(value))}"
+
+
+def bounds(test: str, margin: float) -> list[float]:
+    """The effects on which the verdict of a test turns."""
+    return {"difference": [-margin, margin], "noninferior": [-margin], "equivalent": [-margin, margin]}.get(test, [])
+
+
+def plot(row: dict, effects: list[float]) -> Markup:
+    """Every seed as a dot over the mean's 90% interval, with 0 (solid) and the margins (dashed), as SVG."""
+    marks = bounds(row["test"], row["margin"])
+    span = [*effects, row["low"], row["high"], 0.0, *marks]
+    span = [value for value in span if not pd.isna(value)]
+    low, high = min(span), max(span)
+    scale = (WIDTH - 2 * EDGE) / ((high - low) or 1.0)
+
+    def x(value: float) -> str:
+        return f"{EDGE + (value - low) * scale:.1f}"
+
+    words = f"Effects by seed: {', '.join(amount(value, row['unit']) for value in effects)}"
+    if not pd.isna(row["low"]):
+        words += f"; 90% interval {amount(row['low'], row['unit'])} to {amount(row['high'], row['unit'])}"
+    parts = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="4" y2="42"/>']
+    parts += [f'<line class="bound" x1="{x(mark)}" x2="{x(mark)}" y1="4" y2="42"/>' for mark in marks if mark]
+    if not pd.isna(row["low"]):
+        parts.append(f'<line class="span" x1="{x(row["low"])}" x2="{x(row["high"])}" y1="32" y2="32"/>')
+        parts.append(f'<circle class="mean" cx="{x(row["effect"])}" cy="32" r="4"/>')
+    parts += [f'<circle class="seed" cx="{x(value)}" cy="15" r="4"/>' for value in effects]
+    return Markup(  # numbers of our own making; the words are escaped
+        f'<svg class="dots" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="{escape(words)}">{"".join(parts)}</svg>'
+    )
+
+
+def needed(row: dict) -> str:
+    """What it would take to decide, in words; empty where it is decided."""
+    if row["verdict"] != "inconclusive":
+        return ""
+    if pd.isna(row["seeds_needed"]):
+        return "more than 1,000 seeds would be needed, if the mean seen is the truth"
+    return f"about {int(row['seeds_needed']):,} seeds would be needed, if the mean seen is the truth"
+
+
+def comparison(row: dict) -> dict:
+    """A part as the template shows it."""
+    seeds = json.loads(row["seeds"])
+    effects = [entry["effect"] for entry in seeds if entry["effect"] is not None]
+    unit = row["unit"]
+    drawn = len(effects) > 1 and not pd.isna(row["effect"])
+    return row | {
+        "icon": ICONS.get(row["verdict"], ""),
+        "asks": TESTS[row["test"]],
+        "effect_text": amount(row["effect"], unit),
+        "interval_text": "" if pd.isna(row["low"]) else f"{amount(row['low'], unit)} to {amount(row['high'], unit)}",
+        "margin_text": "" if pd.isna(row["margin"]) else amount(row["margin"], unit),
+        "detectable_text": "" if pd.isna(row["detectable"]) else amount(row["detectable"], unit),
+        "seeds_text": ", ".join(f"{entry['seed']}: {amount(entry['effect'], unit)}" for entry in seeds),
+        "needed": needed(row),
+        "plot": plot(row, effects) if drawn else "",
+    }
+
+
+def section(frames: dict[str, pd.DataFrame]) -> dict:
+    """What the template needs: the count of verdicts, and the claims in order with their parts."""
+    parts = frames["claim_parts"].to_dict("records")
+    cards = []
+    for claim in frames["claims"].to_dict("records"):
+        own = [comparison(row) for row in parts if row["number"] == claim["number"]]
+        cards.append(
+            claim
+            | {
+                "icon": ICONS[claim["verdict"]],
+                "icon_holm": ICONS[claim["verdict_holm"]],
+                "quotes": json.loads(claim["quotes"]),
+                "effect_text": amount(claim["effect"], claim["unit"]),
+                "needed": needed(claim),
+                "shown": [row for row in own if row["part"] == claim["part"]] or own[:1],
+                "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
+            }
+        )
+    return {"tally": tally(frames["claims"]), "cards": cards}
