@@ -293,12 +293,13 @@ def test_areas_noise_spreads_slopes_and_ranks_of_round_numbers():
     over = {"over": [2, 4, 8], "guidance": "chosen"}
     assert measures.spread(context, "a", "fid", over)[0] == pytest.approx(math.log(4))
     assert measures.slope(context, "a", "fid", over)[0] == pytest.approx(-1)
-    assert measures.rank(context, "a", "fid", {"steps": 20})[0] == pytest.approx(0.5)  # scale 0 answers no prompt
-    assert measures.rank(context, "a", "recall", {"steps": 20})[0] == 0, "what does not change has no trend"
+    # 1, 3 and 2 at one doubling each; scale 0 answers no prompt
+    assert measures.trend(context, "a", "fid", {"steps": 20})[0] == pytest.approx(0.5)
+    assert measures.trend(context, "a", "recall", {"steps": 20})[0] == 0, "what does not change has no trend"
     with pytest.raises(Untestable, match="no bin of t"):
         measures.noise(context, "a", "x0_error", {"axis": "t", "low": 0.9, "high": 1.0})
     with pytest.raises(Untestable, match="1 guidance scales of a at 8 steps"):
-        measures.rank(context, "a", "fid", {"steps": 8})
+        measures.trend(context, "a", "fid", {"steps": 8})
     with pytest.raises(Untestable, match="no column sheen"):
         measures.cell(context, "a", "sheen", {"steps": 8, "guidance": 1})
 

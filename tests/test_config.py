@@ -150,6 +150,36 @@ MISTAKES = [
     ("paradigms.dit.size.width", 42, "width 42 must be divisible by heads 4 and by 4"),
     ("paradigms.sd1.size.channels", [], "paradigms.sd1.size.channels: []; allowed: a list of positive integers"),
     ("paradigms.sd1.size.channels", [8, 8, 8, 8, 8], "5 resolutions do not fit an image of side 28"),
+    (
+        "sampling.native.dit",
+        {"sampler": "ddim", "steps": 50},
+        "sampling.native.dit: ddim at 50 steps is in the grid already",
+    ),
+    ("sampling.guidance.everywhere", [3], "sampling.guidance.everywhere: [3]; allowed: scales of sampling.guidance"),
+    ("training.snapshots", [0.5, 0.50001], "training.snapshots: [0.5, 0.50001]; allowed: each another of 7813 steps"),
+    ("training.snapshots", [0.5, 0.99999], "training.snapshots: [0.5, 0.99999]; allowed: each another of 7813 steps"),
+    ("training.snapshots", [1.5], "training.snapshots: 1.5; allowed: more than 0 and less than 1"),
+    ("convergence.sampler", "ancestral", 'convergence.sampler: "ancestral"; allowed: ddim, euler, heun, dpmpp-2m'),
+    ("tune.seed", 1, "tune.seed: 1 is one of seeds"),
+    ("probe.log_snr", [1, 0], "probe.log_snr: [1, 0]; allowed: edges in rising order"),
+    ("sampling.arms.nobody", {"a": {"sampler": "ddim", "steps": 4}}, "sampling.arms.nobody: no such paradigm"),
+    ("sampling.arms.sd1.leading.sampler", "magic", 'sampling.arms.sd1.leading.sampler: "magic" is not registered'),
+    ("sampling.arms.sd1.leading.eta", 2, "sampling.arms.sd1.leading.eta: 2; allowed: at most 1"),
+    ("sampling.arms.sd1.leading.variance", "small", "sampling.arms.sd1.leading.variance: only ancestral takes it"),
+    ("sampling.arms.sd1.leading.guidance", KeyError, "sampling.arms.sd1.leading.guidance: missing"),
+    ("sampling.arms.sd1.leading.rescale", 0.5, "sampling.arms.sd1.leading.rescale: changes nothing at guidance 1"),
+    (
+        "sampling.arms.sd1.interval.interval",
+        [4, -2],
+        "sampling.arms.sd1.interval.interval: [4, -2]; allowed: the lower",
+    ),
+    ("sampling.arms.ddpm.eta-half.guidance", 2, "sampling.arms.ddpm.eta-half.guidance: 2, but the paradigm is uncond"),
+    ("sampling.arms.ddpm.article-step.steps", 1, "sampling.arms.ddpm.article-step.steps: 1; allowed: at least 2"),
+    (
+        "sampling.arms.sd2-ztsnr.leading.sampler",
+        "ddim-article",
+        "paradigms.sd2-ztsnr.samplers: ddim-article divides by the signal",
+    ),
 ]
 
 
@@ -253,7 +283,7 @@ def test_the_grid_of_a_paradigm(workplace):
     assert params.step_values("ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native", "arms"]
     assert params.step_values("sd3")[-1] == "100"
     scales = lambda seed, steps, sampler: [  # noqa: E731
-        cell.guidance for cell in params.cells("sd3", seed, steps) if cell.sampler == sampler
+        cell.guidance for cell in params.cells("unet-velocity", seed, steps) if cell.sampler == sampler
     ]
     assert scales(1, "8", "euler") == [1, 2]
     assert scales(1, "20", "euler") == scales(0, "8", "euler") == [0, 1, 1.5, 2, 4, 7.5]

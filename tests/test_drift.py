@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from diffbench import config, manifest
@@ -102,8 +104,15 @@ def test_inputs_are_the_same(graphs):
         single = set(dvc[outputs]["inputs"]) - set(folders)
         covered = {path for path in files if any(path.startswith(f"{folder}/") for folder in folders)}
         assert single == files - covered, job["rule"]
+        made = {path for own in dvc for path in own}
         for folder in folders:
-            assert any(path.startswith(f"{folder}/") for path in files), (job["rule"], folder)
+            listed = {path for path in files if path.startswith(f"{folder}/")}
+            assert listed, (job["rule"], folder)
+            if folder.startswith(("results/", "reports/")):
+                whole = {path for path in made if path.startswith(f"{folder}/")}
+                # DVC hashes the whole folder; what a stage does not read of it may stand beside what it does.
+                read = {path for path in whole if Path(path).suffix in {Path(name).suffix for name in listed}}
+                assert read == listed, (job["rule"], sorted(read - listed)[:3])
 
 
 PLUMBING = {"cli", "config", "device", "errors", "files", "progress", "checkpoint", "manifest", "__init__", "__main__"}
@@ -137,11 +146,26 @@ NOT_INPUTS["sample"] = {"data/prompts", "data/splits"}  # their work arrives in 
 NOT_INPUTS["train"] = {"data/prompts", "data/splits"}
 NOT_INPUTS["classifier"] = {"data/prompts", "data/splits"}
 NOT_INPUTS["reference"] = {"data/prompts", "data/splits", "classifier"}
+NOT_INPUTS["convergence"] = {"data/prompts", "data/splits", "classifier"}
+NOT_INPUTS["probe"] = {"data/prompts", "data/splits"}
 NOT_INPUTS["evaluate"] = {"data/prompts", "data/splits", "classifier", "rng", "sample"}
 
 
 @pytest.mark.parametrize(
-    "stage", ["data", "classifier", "reference", "train", "sample", "evaluate", "aggregate", "claims", "report"]
+    "stage",
+    [
+        "data",
+        "classifier",
+        "reference",
+        "train",
+        "sample",
+        "evaluate",
+        "convergence",
+        "probe",
+        "aggregate",
+        "claims",
+        "report",
+    ],
 )
 def test_a_stage_depends_on_the_source_it_runs(stage, graphs):
     """Reachable modules that are neither plumbing nor excused above are inputs of the stage in both engines."""
@@ -161,3 +185,15 @@ def test_a_stage_depends_on_the_source_it_runs(stage, graphs):
         queue += imports(module)
     missing = {m for m in reached if m not in declared and not m.endswith("__init__")}
     assert missing == set(), f"{stage} runs {sorted(missing)} without depending on them"
+
+
+def test_every_rule_that_wants_a_gpu_gets_a_partition_with_one():
+    """In the Slurm profile; a job that asks for a GPU elsewhere dies there."""
+    profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.v9+.yaml").read_text())
+    wanting = set()
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"(?m)^rule ", path.read_text())[1:]:
+            if "gpu=gpus" in rule:
+                wanting.add(rule.split(":")[0])
+    listed = {name for name, own in profile["set-resources"].items() if own["slurm_partition"] == "gpu"}
+    assert wanting == listed and len(wanting) > 5

@@ -446,3 +446,14 @@ def test_the_whole_set_on_ten_thousand_images_takes_less_than_a_minute():
     values = measure(real)(Samples(images[1], features[1], torch.eye(10)[digits], prompt))
     assert time.perf_counter() - start < 60
     assert set(values) == {column.name for column in tables.SCORES}
+
+
+def test_the_cross_check_with_torchmetrics_bears_dead_features():
+    """Half of 128 rectified features dead and a large trace, as of a classifier: the two agree to what is asked."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(128, 128, generator=generator)
+    mixing[:, 60:] = 0
+    first, second = (3 * (torch.randn(n, 128, generator=generator) @ mixing).relu() / 2 for n in (3000, 1000))
+    trace = float(first.double().var(dim=0).sum())
+    assert trace > 1e3 and int((first.var(dim=0) == 0).sum()) >= 40
+    assert Frechet(first)(second) == pytest.approx(by_torchmetrics(first, second), rel=1e-4, abs=1e-6 * trace)

@@ -136,11 +136,14 @@ def test_snapshots_are_the_averages_of_their_steps(smoke, places):
     convergence.run(smoke, "dit", 0)
     rows = json.loads(places.convergence("dit", 0).read_text())
     assert [row["images"] for row in rows] == [1024, 2048]
-    for steps in smoke.step_values("dit"):
-        sample.run(smoke, "dit", 0, steps)
-    evaluate.run(smoke, "dit", 0)
+    assert (smoke.convergence.sampler, smoke.convergence.steps) == ("dpmpp-2m", 4)
+    row = dataclasses.replace(smoke.paradigms["dit"], samplers=["dpmpp-2m"])
+    params = dataclasses.replace(smoke, paradigms=smoke.paradigms | {"dit": row})
+    for steps in params.step_values("dit"):
+        sample.run(params, "dit", 0, steps)
+    evaluate.run(params, "dit", 0)
     cells = json.loads(places.evaluation("dit", 0).read_text())["cells"]
-    same = next(c for c in cells if (c["sampler"], c["steps"], c["guidance"]) == ("ddim", 4, 1.0))
+    same = next(c for c in cells if (c["sampler"], c["steps"], c["guidance"]) == ("dpmpp-2m", 4, 1.0))
     assert rows[1]["fid"] == pytest.approx(same["fid"], rel=1e-9) and rows[0]["fid"] != rows[1]["fid"]
 
 
@@ -172,7 +175,9 @@ def test_a_failed_training_keeps_the_snapshots_before_its_failure(smoke, places,
     monkeypatch.setattr(train, "loss", lambda *arguments, plain=train.loss: plain(*arguments) * torch.inf)
     train.run(smoke, "sd2", 0)
     convergence.run(smoke, "sd2", 0)
-    assert json.loads(places.convergence("sd2", 0).read_text()) == []
+    rows = json.loads(places.convergence("sd2", 0).read_text())
+    assert [(row["images"], row["status"]) for row in rows] == [(1024, "failed"), (2048, "failed")]
+    assert {row["fid"] for row in rows} == {None}
     probe.run(smoke, "sd2", 0)
     found = json.loads(places.probe("sd2", 0).read_text())
     assert found["straightness"]["reason"] == "the training failed"

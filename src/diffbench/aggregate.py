@@ -146,7 +146,7 @@ def run(params: Params) -> None:
         )
     facts = provenance.facts() | {
         "run": params.name,
-        "params sha256": provenance.params_hash(params.raw),
+        "params sha256": provenance.params_hash({key: value for key, value in params.raw.items() if key != "tune"}),
         "data": data["source"],
         "data sha256": data["sha256"],
         "classifier sha256": judge["sha256"],

@@ -6,6 +6,7 @@ overlays on mnist.yaml, never on the user's params.yaml: an overlay on an edited
 
 import ctypes
 import importlib.util
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,12 @@ class Training:
     checkpoint_seconds: float
     snapshots: list[float]
 
+    @property
+    def marks(self) -> list[int]:
+        """Images seen at each snapshot and at the end, rising."""
+        steps = math.ceil(self.images / self.batch_size)
+        return [self.batch_size * math.ceil(share * steps) for share in [*sorted(self.snapshots), 1]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guidance:
@@ -174,6 +181,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Convergence:
+    sampler: str
     steps: int
     within: list[float]
 

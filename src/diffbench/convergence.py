@@ -59,10 +59,11 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     score = measure(real)
     prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
     scale = 1.0 if paradigm.conditional else 0.0
-    cell = Cell(sampler=paradigm.samplers[0], steps=params.convergence.steps, guidance=scale)
+    # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
+    cell = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=scale)
     denoiser = model.build(paradigm, params.side).to(device, memory_format=torch.channels_last).eval()
-    marks = len(params.training.snapshots) + 1
-    progress = Progress(f"convergence {paradigm_id} seed {seed}", marks, "snapshots")
+    marks = params.training.marks
+    progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")
     rows = []
     for seen, trained in snapshots(folder, denoiser, history["images"]):
         with torch.inference_mode(), autocast(device, params.compute):
@@ -74,4 +75,6 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
         scores = {column.name: finite(values.get(column.name)) for column in tables.SCORES}
         rows.append({"images": seen, "status": "ok" if whole else "failed"} | scores)
         progress.update(len(rows))
+    scored, missing = {row["images"] for row in rows}, {column.name: None for column in tables.SCORES}
+    rows += [{"images": mark, "status": "failed"} | missing for mark in marks if mark not in scored]
     write_json(places.convergence(paradigm_id, seed), rows)

@@ -45,6 +45,7 @@ def prepare(compute: Compute) -> torch.device:
     # Warnings rather than errors: an operation without a deterministic kernel still gives a correct result.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # the classifier and every metric are promised float32
     return torch.device("cuda")
 
 

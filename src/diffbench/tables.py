@@ -197,7 +197,7 @@ TABLES = {
         ),
     ),
     "convergence": Table(
-        "Quality of the averaged weights at shares of the training, with the row's first sampler at guidance 1, or 0 "
+        "Quality of the averaged weights at shares of the training, with one sampler for all rows at guidance 1, or 0 "
         "where it is unconditional.",
         ("paradigm", "seed", "images"),
         (

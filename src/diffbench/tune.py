@@ -52,11 +52,13 @@ def run(params: Params, paradigm_id: str, lr: str) -> None:
         for scale in params.everywhere(paradigm_id):
             cell = Cell(sampler=row.samplers[0], steps=tune.steps, guidance=float(scale))
             with torch.inference_mode(), autocast(device, params.compute):
-                images, *_ = generate(
+                images, _, whole = generate(
                     trainer.denoiser, cell, prompt, sampling.selection_images, dataset, sampling, tune.seed, "selection"
                 )
-            found.append((against_validation(judge.apply(network, splits.to_float(images, device))[0]), float(scale)))
-        score |= dict(zip(("fid", "guidance"), min(found), strict=True))
+            if whole:
+                features, _ = judge.apply(network, splits.to_float(images, device))
+                found.append((against_validation(features), float(scale)))
+        score |= dict(zip(("fid", "guidance"), min(found), strict=True)) if found else {"status": "failed"}
     declared = {"images": tune.images, "seed": tune.seed, "sampler": row.samplers[0], "steps": tune.steps}
     write_json(places.tuning(paradigm_id, lr), {"paradigm": paradigm_id, "lr": float(lr)} | declared | score)
 

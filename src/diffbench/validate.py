@@ -97,11 +97,18 @@ def _registries() -> dict[str, Any]:
     """The parts a row may name. Imported late: they need torch, and a job that only counts files does not."""
     from .networks import NETWORKS
     from .paths import PATHS
-    from .samplers import SAMPLERS
+    from .samplers import SAMPLERS, VP_ONLY
     from .targets import TARGETS
     from .times import DENSITIES
 
-    return {"network": NETWORKS, "path": PATHS, "target": TARGETS, "times": DENSITIES, "samplers": SAMPLERS}
+    return {
+        "network": NETWORKS,
+        "path": PATHS,
+        "target": TARGETS,
+        "times": DENSITIES,
+        "samplers": SAMPLERS,
+        "vp only": VP_ONLY,
+    }
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -136,6 +143,8 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
     where = f"paradigms.{key}"
     known = True
     for part, registry in registries.items():
+        if part not in row:
+            continue
         names = row[part] if isinstance(row[part], list) else [row[part]]
         for name in names:
             if name not in registry:
@@ -156,11 +165,13 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
     if row["target"] == "eps" and float(path.alpha(last)) == 0:
         end = f"{row['path']} ends without signal, where eps says nothing"
         yield f"{where}.target: eps, but {end}; allowed: v, velocity"
-    from .samplers import VP_ONLY
-
-    for sampler in VP_ONLY if path.levels is None else ():
-        if sampler in _samplers_of(key, row, sampling):
+    for sampler in registries["vp only"]:
+        if sampler not in _samplers_of(key, row, sampling):
+            continue
+        if path.levels is None:
             yield f"{where}.samplers: {sampler} needs a variance-preserving path, not {row['path']}"
+        elif sampler == "ddim-article" and float(path.alpha(last)) == 0:
+            yield f"{where}.samplers: {sampler} divides by the signal, of which {row['path']} ends without any"
     yield from _check_size(where, registries["network"][row["network"]], row, side)
 
 
@@ -185,6 +196,10 @@ def _check_arms(key: str, arms: dict, paradigms: dict, samplers: dict) -> Iterat
         for option in ("guidance", "interval", "rescale"):
             if not conditional and option in arm:
                 yield f"{where}.{option}: {_show(arm[option])}, but the paradigm is unconditional; remove it"
+        if conditional and arm.get("guidance") in (0, 1):
+            for option in ("interval", "rescale"):
+                if option in arm:
+                    yield f"{where}.{option}: changes nothing at guidance {arm['guidance']}; allowed: another scale"
         if "interval" in arm and arm["interval"][0] >= arm["interval"][1]:
             yield f"{where}.interval: {_show(arm['interval'])}; allowed: the lower log-SNR first"
         if arm.get("reading") == "step" and arm["steps"] < 2:
@@ -245,6 +260,27 @@ def _cross_check(params: dict) -> Iterator[str]:
         if native["sampler"] not in registries["samplers"]:
             allowed = ", ".join(registries["samplers"])
             yield f"sampling.native.{key}.sampler: {_show(native['sampler'])} is not registered; allowed: {allowed}"
+    for key, native in sampling["native"].items():
+        row = params["paradigms"].get(key)
+        if row and native["sampler"] in row["samplers"] and native["steps"] in sampling["steps"]:
+            yield (
+                f"sampling.native.{key}: {native['sampler']} at {native['steps']} steps is in the grid already; "
+                "allowed: another sampler or step count"
+            )
+    stray = [scale for scale in guidance["everywhere"] if scale not in guidance["sweep"]]
+    if stray:
+        yield f"sampling.guidance.everywhere: {_show(stray)}; allowed: scales of sampling.guidance.sweep"
+    training = params["training"]
+    steps = math.ceil(training["images"] / training["batch_size"])
+    marks = [math.ceil(share * steps) for share in training["snapshots"] if 0 < share < 1]
+    if len({*marks, steps}) <= len(marks):
+        yield f"training.snapshots: {_show(training['snapshots'])}; allowed: each another of {steps} steps, not the last"
+    sampler = params["convergence"]["sampler"]
+    if sampler not in registries["samplers"] or sampler in registries["vp only"]:
+        allowed = ", ".join(name for name in registries["samplers"] if name not in registries["vp only"])
+        yield f"convergence.sampler: {_show(sampler)}; allowed: {allowed}"
+    if params["tune"]["seed"] in params["seeds"]:
+        yield f"tune.seed: {params['tune']['seed']} is one of seeds; allowed: any other, so that no row is scored on it"
     for key, arms in sampling["arms"].items():
         yield from _check_arms(key, arms, params["paradigms"], registries["samplers"])
     for share in params["training"]["snapshots"]:

@@ -121,10 +121,10 @@ rule convergence:
             "compute",
             "convergence",
             "evaluation",
-            "paradigms.{paradigm}.samplers",
             "sampling.batch_size",
             "sampling.clip",
             "sampling.images",
+            "training",
         ),
     shell:
         "python -m diffbench convergence {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"

@@ -29,7 +29,20 @@ rule aggregate:
     conda:
         "../envs/diffbench.yaml"
     params:
-        tracked=tracked("compute", "convergence", "evaluation", "paradigms", "sampling", "seeds"),
+        # All but the search for learning rates: provenance holds a hash of them.
+        tracked=tracked(
+            "classifier",
+            "compute",
+            "convergence",
+            "data",
+            "evaluation",
+            "name",
+            "paradigms",
+            "probe",
+            "sampling",
+            "seeds",
+            "training",
+        ),
     shell:
         "python -m diffbench aggregate {wildcards.run} > {log} 2>&1"
 
@@ -107,6 +120,7 @@ rule report:
 rule manifest:
     input:
         "reports/{run}/report.html",
+        "workflow/claims.yaml",
         EXTENSIONS,
         sorted(
             path.as_posix()

@@ -20,7 +20,7 @@ MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "noise": (("axis", "low", "high"), ("axis", "low", "high"), "ratio"),
     "spread": (("sampler", "over", "guidance"), ("over", "guidance"), "ratio"),
     "slope": (("sampler", "over", "guidance"), ("over", "guidance"), "difference"),
-    "rank": (("sampler", "steps"), ("steps",), "difference"),
+    "trend": (("sampler", "steps"), ("steps",), "difference"),
 }
 KEYS = ("name", "test", "measure", "metric", "direction", "scale", "margin", "rows", "use", "left", "right", "against",
         "described_on", "why")  # fmt: skip
@@ -134,7 +134,7 @@ def _check_where(where: str, given: dict, allowed: tuple[str, ...], lists: bool)
 
 def _check_rows(where: str, part: dict) -> Iterator[str]:
     rows = part["rows"]
-    alone = "against" in part or part["measure"] == "rank"
+    alone = "against" in part or part["measure"] == "trend"
     wanted = 1 if alone else 2
     shape = isinstance(rows, list) and rows and all(isinstance(row, list) and len(row) == wanted for row in rows)
     if not shape or not all(isinstance(name, str) for row in rows for name in row):
