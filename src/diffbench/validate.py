@@ -274,7 +274,8 @@ def _cross_check(params: dict) -> Iterator[str]:
     steps = math.ceil(training["images"] / training["batch_size"])
     marks = [math.ceil(share * steps) for share in training["snapshots"] if 0 < share < 1]
     if len({*marks, steps}) <= len(marks):
-        yield f"training.snapshots: {_show(training['snapshots'])}; allowed: each another of {steps} steps, not the last"
+        shares = _show(training["snapshots"])
+        yield f"training.snapshots: {shares}; allowed: each another of {steps} steps, not the last"
     sampler = params["convergence"]["sampler"]
     if sampler not in registries["samplers"] or sampler in registries["vp only"]:
         allowed = ", ".join(name for name in registries["samplers"] if name not in registries["vp only"])
