@@ -28,10 +28,15 @@ def image_noise(
 ) -> Tensor:
     """Standard normal noise of images ``start`` to ``stop``, (stop - start, *shape).
 
-    Whole shards of SHARD images are drawn and sliced, so image i gets the same noise in any batch. The draw is
-    made on the CPU and moved, so that it is the same on every device.
+    Whole shards of SHARD images are drawn and sliced, so image i gets the same noise in any batch. Drawn on ``device``,
+    whose kind of generator decides the numbers: a draw that has to be the same everywhere is made on the CPU and moved.
     """
     shards = range(start // SHARD, -(-stop // SHARD))
-    drawn = torch.cat([torch.randn(SHARD, *shape, generator=generator(*parts, shard)) for shard in shards])
+    drawn = torch.cat(
+        [
+            torch.randn(SHARD, *shape, generator=generator(*parts, shard, device=device), device=device)
+            for shard in shards
+        ]
+    )
     first = shards.start * SHARD
-    return drawn[start - first : stop - first].to(device)
+    return drawn[start - first : stop - first]

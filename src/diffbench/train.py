@@ -43,9 +43,10 @@ def drop_words(prompt: Tensor, training: Training, generator: torch.Generator) -
     """Prompts (B, 3) with weight and slant each turned to "any", and whole prompts to null, at random."""
     words = torch.rand(len(prompt), 2, device=prompt.device, generator=generator) < training.word_drop
     whole = torch.rand(len(prompt), 1, device=prompt.device, generator=generator) < training.prompt_drop
-    unknown = torch.tensor([prompts.ANY_WEIGHT, prompts.ANY_SLANT], device=prompt.device)
-    attributes = torch.where(words, unknown, prompt[:, 1:])
-    return torch.where(whole, prompts.NULL, torch.cat([prompt[:, :1], attributes], dim=1))
+    # Scalars, not a tensor of them: copying one to the device would make every step wait for the last.
+    weight = torch.where(words[:, 0], prompts.ANY_WEIGHT, prompt[:, 1])
+    slant = torch.where(words[:, 1], prompts.ANY_SLANT, prompt[:, 2])
+    return torch.where(whole, prompts.NULL, torch.stack([prompt[:, 0], weight, slant], dim=1))
 
 
 def spread_uniform(count: int, generator: torch.Generator) -> Tensor:
