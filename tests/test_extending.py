@@ -16,7 +16,7 @@ from diffbench.errors import UserError
 def blocks() -> tuple[dict[str, str], dict]:
     """The files CONTRIBUTING.md shows, by path, and the rows of params."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    files = dict(re.findall(r"`(workflow/extensions/\w+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL))
+    files = dict(re.findall(r"`(workflow/extensions/\w+/\w+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL))
     rows = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     return files, rows
 
@@ -55,14 +55,20 @@ def test_parts_from_outside_run_through_the_smoke_preset(tmp_path):
     assert pd.read_csv(tables / "floors.csv").set_index("split").grey_share["test"] > 0
     assert "Pixel MLP" in (tmp_path / "reports/mine/report.html").read_text()
     assert "Nothing to be done" in run("snakemake", "--cores", "1", "-n", cwd=tmp_path)
-    touched = tmp_path / "workflow/extensions/midpoint.py"
+    touched = tmp_path / "workflow/extensions/samplers/midpoint.py"
     touched.write_text(touched.read_text() + "\n# an edit\n")
-    assert "sample" in run("snakemake", "--cores", "1", "-n", cwd=tmp_path)
+    plan = run("snakemake", "--cores", "1", "-n", cwd=tmp_path)
+    assert "rule sample:" in plan and "rule train:" not in plan
+    touched.write_text(touched.read_text().removesuffix("\n# an edit\n"))
+    touched = tmp_path / "workflow/extensions/metrics/ink.py"
+    touched.write_text(touched.read_text() + "\n# an edit\n")
+    plan = run("snakemake", "--cores", "1", "-n", cwd=tmp_path)
+    assert "rule evaluate:" in plan and "rule train:" not in plan and "rule sample:" not in plan
 
 
 def test_an_extension_that_breaks_is_one_line(workplace):
-    folder = workplace / "workflow/extensions"
-    folder.mkdir()
+    folder = workplace / "workflow/extensions/metrics"
+    folder.mkdir(parents=True)
     (folder / "bad_part.py").write_text("import nothing_of_the_kind\n")
     with pytest.raises(UserError, match=r"bad_part.py: cannot be imported \(ModuleNotFoundError"):
         config.load("smoke")

@@ -355,13 +355,13 @@ def build(params: dict) -> Params:
 
 
 def load_extensions() -> None:
-    """Import the Python files in workflow/extensions, once; they register parts of their own.
+    """Import the Python files in the folders of workflow/extensions, once; they register parts of their own.
 
     Raises:
         UserError: a file cannot be imported.
     """
-    for path in sorted(EXTENSIONS.glob("*.py")):
-        name = f"diffbench_extensions.{path.stem}"
+    for path in sorted(EXTENSIONS.glob("*/*.py")):
+        name = f"diffbench_extensions.{path.parent.name}.{path.stem}"
         if name in sys.modules or path.stem == "__init__":
             continue
         spec = importlib.util.spec_from_file_location(name, path)

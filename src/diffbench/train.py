@@ -74,7 +74,7 @@ def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.devi
     files = [
         *sorted(source.glob("*.py")),
         *sorted((source / "networks").glob("*.py")),
-        *sorted(EXTENSIONS.glob("*.py")),
+        *sorted((EXTENSIONS / "networks").glob("*.py")),
     ]
     code = [sha256(path) for path in files]
     facts = [row, seed, asdict(params.training), asdict(params.compute), code, sha256(Places(params.name).data)]

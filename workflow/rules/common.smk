@@ -98,8 +98,12 @@ METRIC_SOURCES = source(
     "metrics/topology.py",
 )
 SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
-# Parts that users register from outside the package; any stage may use them.
-EXTENSIONS = sorted(path.as_posix() for path in Path("workflow/extensions").glob("*.py"))
+
+
+def extensions(*kinds):
+    """Files in which users register parts from outside the package, of the kinds that a stage may use."""
+    folder = Path("workflow/extensions")
+    return sorted(path.as_posix() for kind in kinds for path in (folder / kind).glob("*.py"))
 
 
 def gpus(wildcards):

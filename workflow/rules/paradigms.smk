@@ -6,7 +6,7 @@ rule train:
         "results/{run}/data.npz",
         source("cost.py", "ema.py", "flat.py", "objective.py", "train.py"),
         NETWORK_SOURCES,
-        EXTENSIONS,
+        extensions("networks"),
     output:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
@@ -43,7 +43,7 @@ rule sample:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         SAMPLING_SOURCES,
         NETWORK_SOURCES,
-        EXTENSIONS,
+        extensions("networks", "samplers"),
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
         "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
@@ -69,7 +69,7 @@ rule evaluate:
         sampled,
         source("evaluate.py"),
         METRIC_SOURCES,
-        EXTENSIONS,
+        extensions("metrics"),
     output:
         "results/{run}/evaluate/{paradigm}/{seed}.json",
         "results/{run}/evaluate/{paradigm}/{seed}.png",
@@ -106,7 +106,7 @@ rule convergence:
         SAMPLING_SOURCES,
         NETWORK_SOURCES,
         METRIC_SOURCES,
-        EXTENSIONS,
+        extensions("metrics", "networks", "samplers"),
     output:
         "results/{run}/convergence/{paradigm}/{seed}.json",
     log:
@@ -136,7 +136,7 @@ rule probe:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         source("guidance.py", "probe.py", "samplers.py"),
         NETWORK_SOURCES,
-        EXTENSIONS,
+        extensions("networks", "samplers"),
     output:
         "results/{run}/probe/{paradigm}/{seed}.json",
     log:

@@ -43,7 +43,7 @@ rule reference:
         "results/{run}/classifier.safetensors",
         source("reference.py", "rng.py"),
         METRIC_SOURCES,
-        EXTENSIONS,
+        extensions("metrics"),
     output:
         "results/{run}/reference.npz",
         "results/{run}/reference.json",

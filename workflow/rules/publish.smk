@@ -14,7 +14,7 @@ rule aggregate:
             "results/{run}/convergence/{paradigm}/{seed}.json",
             "results/{run}/probe/{paradigm}/{seed}.json",
         ),
-        EXTENSIONS,
+        extensions("metrics"),
         source("aggregate.py", "intervals.py", "provenance.py", "tables.py"),
     output:
         report(
@@ -55,7 +55,7 @@ rule claims:
             table=["cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness"],
         ),
         "workflow/claims.yaml",
-        EXTENSIONS,
+        extensions("metrics"),
         source(
             "tables.py",
             "claims/__init__.py",
@@ -85,7 +85,7 @@ rule report:
     input:
         table_files("reports/{run}/tables"),
         of_all("results/{run}/evaluate/{paradigm}/{seed}.png"),
-        EXTENSIONS,
+        extensions("metrics"),
         source(
             "intervals.py",
             "tables.py",
@@ -121,7 +121,7 @@ rule manifest:
     input:
         "reports/{run}/report.html",
         "workflow/claims.yaml",
-        EXTENSIONS,
+        extensions("metrics", "networks", "samplers"),
         sorted(
             path.as_posix()
             for path in Path("src/diffbench").rglob("*")

@@ -11,7 +11,7 @@ rule tune:
         SAMPLING_SOURCES,
         NETWORK_SOURCES,
         METRIC_SOURCES,
-        EXTENSIONS,
+        extensions("metrics", "networks", "samplers"),
     output:
         "results/{run}/tune/{paradigm}/{lr}.json",
     log:
