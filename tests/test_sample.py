@@ -101,8 +101,10 @@ def test_samples_that_are_not_finite_fail_their_cell(trained, places, monkeypatc
     for steps in trained.step_values("sd3"):
         sample.run(trained, "sd3", 0, steps)
     evaluate.run(trained, "sd3", 0)
-    cells = json.loads(places.evaluation("sd3", 0).read_text())["cells"]
+    found = json.loads(places.evaluation("sd3", 0).read_text())
+    cells = found["cells"]
     assert [cell["status"] for cell in cells] == ["failed" if cell["guidance"] == 2 else "ok" for cell in cells]
+    assert [(row["guidance"], row["fid"] is None) for row in found["selection"]] == [(1.0, False), (2.0, True)]
     assert {cell["fid"] is None for cell in cells if cell["status"] == "failed"} == {True}
 
 

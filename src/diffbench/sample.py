@@ -113,11 +113,11 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         done += count
         progress.update(done)
 
-    drawn, selected, facts = [], [], []
+    drawn, facts, selected, choices = [], [], [], []
     with torch.inference_mode(), autocast(device, params.compute):
         if status == "ok":
             # Memory formats, kernels and caches settle on a batch that is not timed.
-            one = Cell(sampler="ddim", steps=1, guidance=cells[0].guidance)
+            one = Cell(sampler="ddim", steps=1, guidance=max(cell.guidance for cell in cells))  # the largest batch too
             batch = min(sampling.batch_size, sampling.images)
             generate(denoiser, one, prompt, batch, dataset, sampling, seed, "warm-up")
         for cell in cells:
@@ -143,11 +143,14 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
                 }
             )
         for cell in selecting:
-            count = sampling.selection_images
+            count, finite = sampling.selection_images, False
             images = np.zeros((count, side, side), np.uint8)
             if status == "ok":
-                images, *_ = generate(denoiser, cell, held_out, count, dataset, sampling, seed, "selection", advance)
+                images, _, finite = generate(
+                    denoiser, cell, held_out, count, dataset, sampling, seed, "selection", advance
+                )
             selected.append(images)
+            choices.append({"sampler": cell.sampler, "guidance": cell.guidance, "status": "ok" if finite else "failed"})
     empty = np.zeros((0, 0, side, side), np.uint8)
     path = places.samples(paradigm_id, seed, steps)
     with replacing(path) as temporary:
@@ -156,6 +159,6 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         path.with_suffix(".json"),
         {
             "cells": [cell.key | fact for cell, fact in zip(cells, facts, strict=True)],
-            "selection": [{"sampler": cell.sampler, "guidance": cell.guidance} for cell in selecting],
+            "selection": choices,
         },
     )
