@@ -112,9 +112,9 @@ def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
 def test_what_digits_cannot_test_is_named(at_root):
     claims, parts = judged("digits")
     untestable = claims[claims.verdict == "not testable here"]
-    assert list(untestable.index) == [7, 18, 19, 20]
-    assert "no arm article-beta of ddpm" in untestable.note[18]
-    assert claims.note[1] == "20 steps, because no cell ddpm: ddim, 50 steps, guidance 0"
+    assert list(untestable.index) == [7, 19, 20]
+    assert claims.note[2] == "20 steps, because no cell ddpm: ddim, 50 steps, guidance 0"
+    assert parts.compared[1, "quality"].startswith("ddpm, arm ddim-50, ddim, 50 steps"), "fifty steps in every preset"
     assert "this run has no unet-v" in claims.note[6]
     assert parts.compared[6, "low noise"] == "sd2, t from 0 to 0.1 against sd1, t from 0 to 0.1"
     assert parts.verdict[14, "weight, against DiT"] == "descriptive" and not parts.decides[14, "weight, against DiT"]
@@ -216,7 +216,7 @@ def test_three_claims_recomputed_by_hand(at_root, tmp_path):
     own = {"arm": "", "paradigm": "ddpm", "guidance": "0.0"}
     effects = []
     for seed in range(3):
-        few = look_up(rows, seed, "fid", sampler="ddim", steps="50", **own)
+        few = look_up(rows, seed, "fid", sampler="ddim", steps="50", **(own | {"arm": "ddim-50"}))
         many = look_up(rows, seed, "fid", sampler="ancestral", steps="1000", **own)
         effects.append(math.log(many / few))
     mean, low, high = by_hand(effects)
