@@ -1,5 +1,8 @@
 """The convergence stage: quality of a training's averaged weights at declared shares of its budget."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import torch
 
 from . import checkpoint, model, tables
@@ -18,7 +21,7 @@ from .progress import Progress
 from .sample import captions, generate
 
 
-def snapshots(folder, denoiser: Denoiser, images: int):
+def snapshots(folder: Path, denoiser: Denoiser, images: int) -> Iterator[tuple[int, Denoiser]]:
     """Yield the images seen at each snapshot and at the end, with the averaged weights of then in ``denoiser``.
 
     Args:

@@ -178,8 +178,7 @@ TABLES = {
         "The guidance scales each paradigm was chosen from: selection images against the validation split.",
         ("paradigm", "seed", "sampler", "guidance"),
         (
-            Column("paradigm", "string", "", "id of the row in params.yaml"),
-            Column("seed", "integer", "", "training seed"),
+            *_TRAINING,
             Column("sampler", "string", "", "name of the sampler"),
             Column("guidance", "number", "", "guidance scale"),
             Column("fid", "number", "", "FID of the selection images against the validation split"),
@@ -189,8 +188,7 @@ TABLES = {
         "Training loss over images seen; its scale depends on the target, so compare it within a target only.",
         ("paradigm", "seed", "images"),
         (
-            Column("paradigm", "string", "", "id of the row in params.yaml"),
-            Column("seed", "integer", "", "training seed"),
+            *_TRAINING,
             Column("images", "integer", "images", "training images seen"),
             Column("loss", "number", "", "mean squared error of the target over the stretch that ends here"),
             Column("status", "string", "", "ok, or failed: the loss stopped being finite"),

@@ -99,7 +99,7 @@ class Trainer:
         self.count = torch.zeros((), device=device)
         self.steps = math.ceil(training.images / training.batch_size)
         self.done, self.seconds = 0, 0.0
-        self.marks = [math.ceil(share * self.steps) for share in sorted(training.snapshots)]
+        self.marks = [images // training.batch_size for images in training.marks[:-1]]  # steps of the snapshots
         self.snapshots = self.ema.new_zeros(len(self.marks), len(self.ema))  # (marks, P)
         self.losses = torch.zeros(self.steps, device=device)
         self.images = splits.to_float(dataset.train.images, device)  # (N, 1, H, W), resident
