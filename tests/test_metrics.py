@@ -13,13 +13,13 @@ from scipy.spatial.distance import cdist
 
 from diffbench import classifier, tables
 from diffbench.data import splits
-from diffbench.evaluate import reference_sets
 from diffbench.metrics import FAMILIES, appearance, kernel, measure, pixel, topology
 from diffbench.metrics.adherence import errors
 from diffbench.metrics.frechet import Frechet, by_torchmetrics
 from diffbench.metrics.manifold import CHUNK, Manifold
 from diffbench.metrics.sets import Real, Samples, pixels
 from diffbench.reference import subset
+from diffbench.scoring import reference_sets
 
 
 def clouds(real: int, fake: int, width: int, shift: float = 0.3, seed: int = 0):

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from diffbench import config, tables
-from diffbench.evaluate import sheet
 from diffbench.files import Places
+from diffbench.pictures import sheet
 from diffbench.report import finding, page
 
 NASTY = "<script>alert(1)</script>"

@@ -121,16 +121,20 @@ def test_guidance_is_chosen_on_the_selection_images_and_scored_on_the_others():
         for seed in (0, 1)
         for scale, steps, fid in ((1.0, 10, 4.0 + seed), (1.0, 20, 3.0 + seed), (2.0, 20, 0.1))
     ]
-    best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)
+    best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0, 4.0)
     assert best["best_pca_fid"] == 0.5
     assert (best["best_steps"], best["best_fid"], best["few_fid"], best["few_nfe"]) == (20, 3.5, 4.5, 10)
+    assert (best["few_sampler"], best["few_steps"]) == ("ddim", 10)
+    assert (best["target_fid"], best["target_nfe"]) == (4.0, 20)
+    assert aggregate.summary(tables.frame("cells", rows), "sd1", 1.0, 4.5)["target_nfe"] == 10
+    assert aggregate.summary(tables.frame("cells", rows), "sd1", 1.0, 3.4)["target_nfe"] is None
 
 
 def test_failed_cells_enter_no_mean():
     rows = [cell(seed=0), cell(seed=1, status="failed", fid=None)]
-    best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)
+    best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0, 4.0)
     assert best["best_fid"] == pytest.approx(1 / 3) and math.isnan(best["best_fid_low"])
-    assert aggregate.summary(tables.frame("cells", rows[1:]), "sd1", 1.0) == {}
+    assert aggregate.summary(tables.frame("cells", rows[1:]), "sd1", 1.0, 4.0) == {}
 
 
 def test_a_place_is_robust_where_both_distances_agree_on_it():
@@ -155,7 +159,7 @@ def test_a_place_is_robust_where_both_distances_agree_on_it():
 
 def test_an_arm_is_never_the_best_cell():
     rows = [cell(seed=seed, arm=arm, fid=fid) for seed in (0, 1) for arm, fid in (("", 3.0), ("trick", 0.1))]
-    assert aggregate.summary(tables.frame("cells", rows), "sd1", 1.0)["best_fid"] == 3.0
+    assert aggregate.summary(tables.frame("cells", rows), "sd1", 1.0, 4.0)["best_fid"] == 3.0
 
 
 def test_thresholds_are_the_first_snapshot_there_or_censored():

@@ -17,15 +17,23 @@ def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:
     return None if means.empty else float(means.idxmin())
 
 
-def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None) -> dict:
-    """The best cell of a paradigm at its chosen scale, by mean FID over seeds, and the best of few evaluations."""
+def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None, target: float) -> dict:
+    """The best cell of a paradigm at its chosen scale, by mean FID over seeds, and the best of few evaluations.
+
+    Args:
+        target: the FID whose fewest evaluations are asked for.
+    """
     own = cells[(cells.paradigm == paradigm) & (cells.status == "ok") & (cells.arm == "")]
     own = own[own.guidance == (0.0 if guidance is None else guidance)]
     if own.empty:
         return {}
     means = own.groupby(["sampler", "steps", "nfe"], as_index=False).fid.mean().sort_values(["fid", "nfe"])
     best = means.iloc[0]
-    rows = own[(own.sampler == best.sampler) & (own.steps == best.steps)]
+
+    def seeds(cell: pd.Series) -> pd.DataFrame:
+        return own[(own.sampler == cell.sampler) & (own.steps == cell.steps)]
+
+    rows = seeds(best)
     low, high = interval(rows.fid.to_numpy())
     result = {
         "best_sampler": best.sampler,
@@ -37,8 +45,21 @@ def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None) -> dict:
         "best_pca_fid": rows.pca_fid.mean(),
         **{name: rows[name].mean() for name in ("precision", "recall", "digit_error")},
     }
+    reached = means[means.fid <= target]
+    result |= {"target_fid": target, "target_nfe": None if reached.empty else int(reached.nfe.min())}
     few = means[means.nfe <= tables.FEW_NFE]
-    return result | ({} if few.empty else {"few_fid": float(few.iloc[0].fid), "few_nfe": int(few.iloc[0].nfe)})
+    if few.empty:
+        return result
+    cell = few.iloc[0]
+    low, high = interval(seeds(cell).fid.to_numpy())
+    return result | {
+        "few_sampler": cell.sampler,
+        "few_steps": int(cell.steps),
+        "few_nfe": int(cell.nfe),
+        "few_fid": float(cell.fid),
+        "few_fid_low": low,
+        "few_fid_high": high,
+    }
 
 
 def ranked(paradigms: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +127,10 @@ def run(params: Params) -> None:
             rows["cost"].append(key | whole | seconds | {"stage": "train", "seconds_per_1000": per_thousand})
             scores = read_json(places.evaluation(paradigm, seed))
             rows["cells"] += [key | row for row in scores["cells"]]
-            rows["selection"] += [key | row for row in scores["selection"]]
+            for name in ("selection", "confusion", "failures"):
+                rows[name] += [key | row for row in scores[name]]
+            if scores["prompts"] and not rows["prompts"]:
+                rows["prompts"] = [{"place": i, "prompt": text} for i, text in enumerate(scores["prompts"])]
             clock = read_json(places.clock(paradigm, seed))
             rows["cost"] += [key | {"stage": "sample"} | cell for cell in clock]
             snapshots = read_json(places.convergence(paradigm, seed))
@@ -142,7 +166,7 @@ def run(params: Params) -> None:
                 "seeds_ok": sum(history["status"] == "ok" for history in done),
                 "guidance": 0.0 if not paradigm.conditional else guidance,
             }
-            | summary(cells, key, guidance)
+            | summary(cells, key, guidance, min(params.convergence.within) * floor)
         )
     facts = provenance.facts() | {
         "run": params.name,

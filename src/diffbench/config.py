@@ -192,6 +192,7 @@ class Probe:
     bins: int
     log_snr: list[float]
     steps: int
+    frames: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,13 +314,22 @@ class Params:
         """The cells of all sampling stages of a trained network, in the order they are scored in."""
         return [cell for steps in self.step_values(paradigm) for cell in self.cells(paradigm, seed, steps)]
 
+    def swept(self, paradigm: str, seed: int) -> list[Cell]:
+        """The cells of the guidance sweep: the row's own sampler at ``sweep_steps``, all its scales."""
+        own = self.paradigms[paradigm].samplers[0]
+        cells = self.cells(paradigm, seed, str(self.sampling.guidance.sweep_steps))
+        return [cell for cell in cells if cell.sampler == own]
+
+    def showcase(self, paradigm: str, seed: int) -> list[Cell]:
+        """The cells of the sweep among whose scales a paradigm's best one is chosen."""
+        scales = {float(scale) for scale in self.everywhere(paradigm)}
+        return [cell for cell in self.swept(paradigm, seed) if cell.guidance in scales]
+
     def selecting(self, paradigm: str, seed: int, steps: str) -> list[Cell]:
         """The cells of which this sampling stage also draws the images that choose the guidance scale."""
-        row = self.paradigms[paradigm]
-        if not row.conditional or steps != str(self.sampling.guidance.sweep_steps):
+        if not self.paradigms[paradigm].conditional or steps != str(self.sampling.guidance.sweep_steps):
             return []
-        scales, sampler = {float(scale) for scale in self.everywhere(paradigm)}, row.samplers[0]
-        return [c for c in self.cells(paradigm, seed, steps) if c.sampler == sampler and c.guidance in scales]
+        return self.showcase(paradigm, seed)
 
 
 def _arm(name: str, options: dict[str, Any]) -> Cell:

@@ -12,13 +12,13 @@ from .data import splits
 from .denoiser import Denoiser
 from .device import autocast, prepare
 from .errors import UserError
-from .evaluate import finite, reference_sets
 from .files import Places, read_json, write_json
 from .flat import flatten
 from .metrics import measure
 from .metrics.sets import Samples
 from .progress import Progress
 from .sample import captions, generate
+from .scoring import finite, reference_sets
 
 
 def snapshots(folder: Path, denoiser: Denoiser, images: int) -> Iterator[tuple[int, Denoiser]]:

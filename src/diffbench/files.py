@@ -90,6 +90,10 @@ class Places:
         """Scores of a trained network's cells; the pictures for the report lie beside it as .png."""
         return self.results / "evaluate" / paradigm / f"{seed}.json"
 
+    def failures(self, paradigm: str, seed: int) -> Path:
+        """Pictures of the worst samples of a trained network, described in the scores."""
+        return self.results / "evaluate" / paradigm / f"{seed}-failures.png"
+
     def clock(self, paradigm: str, seed: int) -> Path:
         """What the cells of a trained network took, in the order of the scores."""
         return self.results / "evaluate" / paradigm / f"{seed}-cost.json"
@@ -99,7 +103,7 @@ class Places:
         return self.results / "convergence" / paradigm / f"{seed}.json"
 
     def probe(self, paradigm: str, seed: int) -> Path:
-        """Errors by noise level and the straightness of a trained network."""
+        """Errors by noise level and the straightness of a trained network; its denoising lies beside it as .png."""
         return self.results / "probe" / paradigm / f"{seed}.json"
 
     def tuning(self, paradigm: str, lr: str) -> Path:

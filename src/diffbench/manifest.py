@@ -37,8 +37,9 @@ def outputs(params: Params) -> list[Path]:
                 path = places.samples(paradigm, seed, steps)
                 paths += [path, path.with_suffix(".json")]
             path = places.evaluation(paradigm, seed)
-            paths += [path, path.with_suffix(".png"), places.clock(paradigm, seed)]
-            paths += [places.convergence(paradigm, seed), places.probe(paradigm, seed)]
+            paths += [path, path.with_suffix(".png"), places.clock(paradigm, seed), places.failures(paradigm, seed)]
+            probed = places.probe(paradigm, seed)
+            paths += [places.convergence(paradigm, seed), probed, probed.with_suffix(".png")]
     return [*paths, *tables.files(places.tables), places.metrics, places.report]
 
 

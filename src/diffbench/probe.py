@@ -2,18 +2,20 @@
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import model, rng
+from . import model, pictures, rng
 from .config import Params
 from .data import prompts, splits
 from .denoiser import Denoiser
 from .device import prepare
 from .files import Places, write_json
 from .guidance import Guided
-from .samplers import Denoise
-from .targets import column
+from .sample import captions
+from .samplers import Denoise, ddim
+from .targets import Prediction, column
 from .times import trailing
 
 
@@ -95,8 +97,50 @@ def straightness(points: Tensor, velocities: Tensor, tau: Tensor) -> tuple[float
     return float(ratio.mean()), float(departure.mean() / mean.square().sum(dim=1).mean()), ""
 
 
+def denoising(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor) -> tuple[Tensor, Tensor]:
+    """What DDIM sees and guesses on its way from noise to data, for a film.
+
+    Args:
+        x: the start at ts[0], (B, C, H, W).
+        ts: falling times, (S + 1,).
+
+    Returns:
+        x_t at every time, over 1 + sigma so that noise fits the range of greys, and the estimates of x0, of which the
+        last is the result itself; (S + 1, B, C, H, W) each.
+    """
+    states, guesses = [], []
+
+    def watched(x_t: Tensor, t: Tensor) -> Prediction:
+        prediction = denoise(x_t, t)
+        states.append(x_t)
+        guesses.append(prediction.x0)
+        return prediction
+
+    last = ddim(watched, path, x, ts)
+    sigma = path.sigma(ts).to(x.dtype)
+    return torch.stack([*states, last]) / column(1 + sigma, x)[:, None], torch.stack([*guesses, last])
+
+
+def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int, conditional: bool) -> np.ndarray:
+    """The denoising of one sample for each digit as uint8 strips, (2 * (frames + 1), 10, H, W): x_t, then x0.
+
+    The same noise and prompts as in the scored cells, at guidance 1, or 0 where nothing is asked for.
+    """
+    device, sampling = next(denoiser.parameters()).device, params.sampling
+    prompt = captions(dataset, sampling.images, "scored") if conditional else None
+    index = torch.from_numpy(pictures.shown(prompt)[: pictures.COLUMNS])
+    noise = rng.image_noise(0, sampling.images, (1, params.side, params.side), seed, "scored", "start")
+    asked = None if prompt is None else torch.from_numpy(prompt)[index].to(device)
+    null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
+    guided = Guided(denoiser, asked, null, 1.0 if conditional else 0.0, clip=sampling.clip)
+    ts = trailing(params.probe.frames, denoiser.path.levels).to(device)
+    both = torch.cat(denoising(guided, denoiser.path, noise[index].to(device), ts))  # (2 (S + 1), B, 1, H, W)
+    shape = both.shape[:2]
+    return splits.quantise(torch.nan_to_num(both.flatten(0, 1)), dataset.levels).reshape(*shape, *both.shape[-2:])
+
+
 def run(params: Params, paradigm_id: str, seed: int) -> None:
-    """Write errors by noise level on the test split and the straightness of trajectories.
+    """Write errors by noise level on the test split, the straightness of trajectories, and a film of the denoising.
 
     Raises:
         UserError: no such device, or an input is missing or damaged.
@@ -111,6 +155,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     shape = (1, side, side)
     edges = [k / probe.bins for k in range(probe.bins + 1)]
     bins = [("t", *pair) for pair in pairwise(edges)] + [("log_snr", *pair) for pair in pairwise(probe.log_snr)]
+    frames = np.zeros((2 * (probe.frames + 1), pictures.COLUMNS, side, side), np.uint8)
     rows, straight = [], {"path_over_chord": None, "velocity_deviation": None, "reason": "the training failed"}
     # In float32 whatever the params say: bf16 rounding of eps over the signal-to-noise ratio is a tenth of the error of
     # x0 at the noisiest levels, on one side of a comparison of targets only.
@@ -133,5 +178,8 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
             length, departure, reason = straightness(*trajectory(guided, denoiser.path, start, ts))
             straight = {"path_over_chord": length, "velocity_deviation": departure, "reason": reason}
             straight |= {name: None for name, value in straight.items() if value != value}
+            frames = film(denoiser, params, dataset, seed, paradigm.conditional)
     straight |= {"steps": probe.steps, "images": count}
-    write_json(places.probe(paradigm_id, seed), {"noise_error": rows, "straightness": straight})
+    target = places.probe(paradigm_id, seed)
+    pictures.sheet(frames, target.with_suffix(".png"))
+    write_json(target, {"noise_error": rows, "straightness": straight})

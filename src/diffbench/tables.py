@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import replacing, write_json
 
-VERSION = "2.1"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.2"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -272,10 +272,55 @@ TABLES = {
             Column("rank_pca_fid", "integer", "", "place by best_pca_fid among the same"),
             Column("rank_robust", "boolean", "", "both places are the same"),
             Column("few_fid", "number", "", f"lowest mean FID within {FEW_NFE} evaluations at that scale"),
-            Column("few_nfe", "integer", "evaluations", "evaluations of that cell"),
+            Column("few_fid_low", "number", "", "lower end of its 95% t interval over seeds"),
+            Column("few_fid_high", "number", "", "upper end of its 95% t interval over seeds"),
+            Column("few_sampler", "string", "", "sampler of that cell"),
+            Column("few_steps", "integer", "steps", "its steps"),
+            Column("few_nfe", "integer", "evaluations", "its network evaluations"),
+            Column("target_fid", "number", "", "the least of convergence.within times the real test images' FID"),
+            Column("target_nfe", "integer", "evaluations", "fewest at that scale with a mean FID no higher"),
             Column("precision", "number", "1", "mean precision of the best cell"),
             Column("recall", "number", "1", "mean recall of the best cell"),
             Column("digit_error", "number", "1", "mean digit error of the best cell"),
+        ),
+    ),
+    "confusion": Table(
+        "What the classifier saw where a digit was asked for, in the cells of the guidance sweep; pairs that never "
+        "occur are left out.",
+        (*_CELL_KEY, "asked", "shown"),
+        (
+            *_CELL,
+            Column("asked", "integer", "", "digit asked for"),
+            Column("shown", "integer", "", "the classifier's most likely digit"),
+            Column("images", "integer", "images", "samples"),
+        ),
+    ),
+    "failures": Table(
+        "The worst samples that the report shows, of the row's own sampler at sampling.guidance.sweep_steps.",
+        ("paradigm", "seed", "guidance", "kind", "place"),
+        (
+            *_TRAINING,
+            Column("guidance", "number", "", "guidance scale"),
+            Column(
+                "kind",
+                "string",
+                "",
+                "wrong: not the digit asked for, surest first; unsure: least sure of the rest",
+            ),
+            Column("place", "integer", "", "place among its kind, and in the picture's strip"),
+            Column("strip", "integer", "", "strip of the picture evaluate/<paradigm>/<seed>-failures.png"),
+            Column("index", "integer", "", "number of the sample in its cell"),
+            Column("asked", "integer", "", "digit asked for, if any"),
+            Column("shown", "integer", "", "the classifier's most likely digit"),
+            Column("confidence", "number", "1", "its probability by the classifier"),
+        ),
+    ),
+    "prompts": Table(
+        "The prompts of the samples that the report shows, the same in every conditional row.",
+        ("place",),
+        (
+            Column("place", "integer", "", "place in a cell's strips"),
+            Column("prompt", "string", "", "the prompt in words"),
         ),
     ),
     "cost": Table(

@@ -11,9 +11,9 @@ from . import config, train
 from .config import Cell, Params
 from .data import splits
 from .device import autocast, prepare
-from .evaluate import reference_sets
 from .files import Places, read_json, replacing, write_json
 from .sample import captions, generate
+from .scoring import reference_sets
 
 COLUMNS = ("paradigm", "lr", "images", "seed", "sampler", "steps", "guidance", "fid", "status")
 

@@ -67,13 +67,14 @@ rule evaluate:
         "results/{run}/classifier.safetensors",
         "results/{run}/reference.npz",
         sampled,
-        source("evaluate.py"),
+        source("evaluate.py", "pictures.py", "scoring.py"),
         METRIC_SOURCES,
         extensions("metrics"),
     output:
         "results/{run}/evaluate/{paradigm}/{seed}.json",
         "results/{run}/evaluate/{paradigm}/{seed}.png",
         "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
+        "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
     log:
         "logs/{run}/evaluate/{paradigm}-{seed}.log",
     conda:
@@ -102,7 +103,7 @@ rule convergence:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
-        source("convergence.py", "evaluate.py", "flat.py"),
+        source("convergence.py", "flat.py", "scoring.py"),
         SAMPLING_SOURCES,
         NETWORK_SOURCES,
         METRIC_SOURCES,
@@ -134,11 +135,13 @@ rule probe:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
-        source("guidance.py", "probe.py", "samplers.py"),
+        source("pictures.py", "probe.py"),
+        SAMPLING_SOURCES,
         NETWORK_SOURCES,
         extensions("networks", "samplers"),
     output:
         "results/{run}/probe/{paradigm}/{seed}.json",
+        "results/{run}/probe/{paradigm}/{seed}.png",
     log:
         "logs/{run}/probe/{paradigm}-{seed}.log",
     conda:
@@ -147,6 +150,6 @@ rule probe:
     resources:
         gpu=gpus,
     params:
-        tracked=tracked("compute", "probe"),
+        tracked=tracked("compute", "probe", "sampling.clip", "sampling.images"),
     shell:
         "python -m diffbench probe {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"

@@ -84,7 +84,11 @@ rule claims:
 rule report:
     input:
         table_files("reports/{run}/tables"),
-        of_all("results/{run}/evaluate/{paradigm}/{seed}.png"),
+        of_all(
+            "results/{run}/evaluate/{paradigm}/{seed}.png",
+            "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
+            "results/{run}/probe/{paradigm}/{seed}.png",
+        ),
         extensions("metrics"),
         source(
             "intervals.py",
