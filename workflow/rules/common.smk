@@ -98,6 +98,11 @@ METRIC_SOURCES = source(
     "metrics/topology.py",
 )
 SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
+REPORT_SOURCES = sorted(
+    path.as_posix()
+    for path in Path(SOURCE, "report").rglob("*")
+    if path.suffix in (".py", ".j2", ".css", ".js")
+)
 
 
 def extensions(*kinds):

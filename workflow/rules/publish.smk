@@ -90,18 +90,8 @@ rule report:
             "results/{run}/probe/{paradigm}/{seed}.png",
         ),
         extensions("metrics"),
-        source(
-            "intervals.py",
-            "tables.py",
-            "report/__init__.py",
-            "report/charts.py",
-            "report/claims.py",
-            "report/figures.py",
-            "report/finding.py",
-            "report/page.py",
-            "report/report.css",
-            "report/report.html.j2",
-        ),
+        source("intervals.py", "pictures.py", "tables.py"),
+        REPORT_SOURCES,
     output:
         report(
             "reports/{run}/report.html",

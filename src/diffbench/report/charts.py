@@ -1,4 +1,8 @@
-"""Charts in Altair, rendered to SVG while the report is built; the page ships no chart library."""
+"""Charts in Altair, rendered to SVG while the report is built; the page ships no chart library.
+
+A mark's description may end in "[p:<paradigm>]" or "[c:<cell>]". ``svg`` turns that into attributes by which the page's
+script highlights a paradigm everywhere and opens a cell; the words before it are the mark's label.
+"""
 
 import re
 
@@ -14,6 +18,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2])
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 INK, FAINT, GRID = "#1a1c1f", "#5b6067", "#d9dce0"
 VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid"} | {colour: f"--p{i}" for i, colour in enumerate(COLOURS)}
+TAG = re.compile(r'aria-label="([^"]*) \[([pc]):([a-z0-9./-]+)\]"')
 
 
 def style(index: int) -> dict:
@@ -25,9 +30,14 @@ def style(index: int) -> dict:
     }
 
 
+def cell_id(paradigm: str, sampler: str, steps: int, guidance: float) -> str:
+    """The name of a cell of the grid in links and marks, "sd1/ddim/8/1.25"."""
+    return f"{paradigm}/{sampler}/{int(steps)}/{guidance:g}"
+
+
 def _scales(labels: list[str]) -> dict:
     styles = [style(i) for i in range(len(labels))]
-    legend = alt.Legend(title=None, orient="top", columns=3, symbolSize=70)
+    legend = alt.Legend(title=None, orient="top", columns=4, symbolSize=70)
     colour = alt.Scale(domain=labels, range=[s["colour"] for s in styles])
     return {
         "color": alt.Color("label:N", scale=colour, legend=legend),
@@ -36,6 +46,18 @@ def _scales(labels: list[str]) -> dict:
             "label:N", scale=alt.Scale(domain=labels, range=[s["dash"] for s in styles]), legend=None
         ),
     }
+
+
+def _scale(log: bool) -> alt.Scale:
+    # Rounding a logarithmic domain out to powers of ten would leave most of a panel empty.
+    return alt.Scale(type="log", nice=False, padding=12) if log else alt.Scale(zero=False)
+
+
+def tagged(words: str, row: pd.Series) -> str:
+    """A mark's description with the tag that ``svg`` reads, if the row belongs to a cell or a paradigm."""
+    if isinstance(row.get("cell"), str):
+        return f"{words} [c:{row['cell']}]"
+    return f"{words} [p:{row['paradigm']}]" if isinstance(row.get("paradigm"), str) else words
 
 
 def lines(
@@ -52,33 +74,97 @@ def lines(
     width: int = 560,
     height: int = 300,
     points: bool = True,
+    cloud: pd.DataFrame | None = None,
+    front: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Mean over seeds as marked lines, the seeds' range as a bar, a rule at the real images' own value.
 
     Args:
-        data: columns label, x, y, and seed.
+        data: columns label, x, y and seed; with columns paradigm and cell the marks carry them.
+        cloud: more points, faint, with columns label, x, y, paradigm and cell.
+        front: the Pareto front, rising in x, with columns x and y; drawn as a broad step below everything.
     """
     scales = _scales(labels)
-    # Rounding a logarithmic domain out to powers of ten would leave most of a panel empty.
-    kind = lambda log: alt.Scale(type="log", nice=False, padding=12) if log else alt.Scale(zero=False)  # noqa: E731
-    grouped = data.groupby(["label", x], as_index=False)[y].agg(["mean", "min", "max"]).reset_index(drop=True)
-    grouped["text"] = [f"{r.label}: {y_title} {r['mean']:.4g} at {x_title} {r[x]:.4g}" for _, r in grouped.iterrows()]
-    base = alt.Chart(grouped).encode(x=alt.X(f"{x}:Q", title=x_title, scale=kind(log_x)), color=scales["color"])
-    layers = [
-        base.mark_line(strokeWidth=2).encode(
-            y=alt.Y("mean:Q", title=y_title, scale=kind(log_y)), strokeDash=scales["dash"]
+    keys = ["label", x, *(name for name in ("paradigm", "cell") if name in data)]
+    grouped = data.groupby(keys, as_index=False)[y].agg(["mean", "min", "max"]).reset_index(drop=True)
+    x_words, y_words = (title.replace(" (log)", "") for title in (x_title, y_title))
+
+    def described(row: pd.Series, value: float) -> str:
+        return tagged(f"{row.label}: {y_words} {value:.4g} at {x_words} {row[x]:.4g}", row)
+
+    grouped["text"] = [described(row, row["mean"]) for _, row in grouped.iterrows()]
+    grouped["line"] = [tagged(f"{r.label}: line", r.drop("cell", errors="ignore")) for _, r in grouped.iterrows()]
+    along = alt.X(f"{x}:Q", title=x_title, scale=_scale(log_x))
+    base = alt.Chart(grouped).encode(x=along, color=scales["color"])
+    layers: list[alt.Chart] = []
+    if front is not None and len(front):
+        step = alt.Chart(front.assign(text="Pareto front")).mark_line(
+            interpolate="step-after", strokeWidth=9, opacity=0.14, color=INK
         )
-    ]
+        layers.append(step.encode(x=along, y=alt.Y(f"{y}:Q", scale=_scale(log_y)), description="text:N"))
+    if cloud is not None and len(cloud):
+        said = cloud.assign(text=[described(row, row[y]) for _, row in cloud.iterrows()])
+        faint = alt.Chart(said).mark_point(filled=True, size=22, opacity=0.3)
+        up = alt.Y(f"{y}:Q", scale=_scale(log_y))
+        layers.append(faint.encode(x=along, y=up, color=scales["color"], shape=scales["shape"], description="text:N"))
+    up = alt.Y("mean:Q", title=y_title, scale=_scale(log_y))
+    layers.append(
+        base.mark_line(strokeWidth=2).encode(y=up, strokeDash=scales["dash"], description="line:N", detail="line:N")
+    )
     if points:
-        layers.append(base.mark_rule(strokeWidth=1).encode(y=alt.Y("min:Q", title=y_title), y2="max:Q"))
+        bar = base.mark_rule(strokeWidth=1).encode(y=alt.Y("min:Q", title=y_title), y2="max:Q", description="line:N")
         mark = base.mark_point(filled=True, size=60, opacity=1)
-        layers.append(mark.encode(y="mean:Q", shape=scales["shape"], description="text:N"))
+        layers += [bar, mark.encode(y="mean:Q", shape=scales["shape"], description="text:N")]
     if floor is not None:
-        rule = alt.Chart(pd.DataFrame({"y": [floor]})).encode(y=alt.Y("y:Q", scale=kind(log_y)))
-        layers.append(rule.mark_rule(strokeDash=[3, 3], color=FAINT))
+        rule = alt.Chart(pd.DataFrame({"y": [floor]})).encode(y=alt.Y("y:Q", scale=_scale(log_y)))
         label = rule.mark_text(align="left", dx=4, dy=-6, color=FAINT, fontSize=12)
+        layers.append(rule.mark_rule(strokeDash=[3, 3], color=FAINT))
         layers.append(label.encode(text=alt.value("real test images"), x=alt.value(0)))
     return alt.layer(*layers).properties(width=width, height=height)
+
+
+def effects(data: pd.DataFrame, title: str, *, names: bool, width: int = 330) -> alt.LayerChart:
+    """A forest plot of ratios with their intervals, a row a comparison, and a rule at 1.
+
+    Args:
+        data: columns comparison, ratio, low, high (empty where one seed gives none) and text, in order.
+        names: write the comparisons at the left.
+    """
+    order = list(dict.fromkeys(data.comparison))
+    axis = alt.Axis(title=None, labelLimit=360, ticks=False, domain=False) if names else None
+    base = alt.Chart(data).encode(y=alt.Y("comparison:N", sort=order, axis=axis))
+    x = alt.X("ratio:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=14))
+    one = alt.Chart(pd.DataFrame({"ratio": [1.0]})).mark_rule(color=FAINT, strokeDash=[3, 3]).encode(x=x)
+    return alt.layer(
+        one,
+        base.mark_rule(strokeWidth=2, color=INK).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        base.mark_point(filled=True, size=70, color=INK, opacity=1).encode(x=x, description="text:N"),
+    ).properties(width=width, height=alt.Step(26))
+
+
+def confusion(data: pd.DataFrame, name: str, size: int = 190) -> alt.LayerChart:
+    """Shares of the digits seen, across, by the digit asked for, down; only errors are shaded.
+
+    Args:
+        data: columns asked, shown, share (of the images asked for), percent and text.
+        name: title of the panel.
+    """
+    digits = list(range(10))
+    axis = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
+    base = alt.Chart(data).encode(
+        x=alt.X("shown:O", title="seen", scale=alt.Scale(domain=digits), axis=axis),
+        y=alt.Y("asked:O", title="asked for", scale=alt.Scale(domain=digits), axis=axis),
+    )
+    # The diagonal is near 1 everywhere; shaded on the same scale it would hide every error.
+    errors = base.transform_filter("datum.asked != datum.shown").mark_rect(color=COLOURS[1])
+    scale = alt.Scale(type="sqrt", domain=[0, 0.2], range=[0.08, 1], clamp=True)
+    shade = alt.Opacity("share:Q", scale=scale, legend=None)
+    right = base.transform_filter("datum.asked == datum.shown").mark_text(color=FAINT, fontSize=10)
+    panel = alt.layer(
+        errors.encode(opacity=shade, description="text:N"), right.encode(text="percent:N", description="text:N")
+    )
+    title = alt.Title(name, fontSize=13, fontWeight="normal", color=INK)
+    return panel.properties(width=size, height=size, title=title)
 
 
 def beside(charts: list[alt.LayerChart], columns: int | None = None) -> alt.ConcatChart:
@@ -87,8 +173,17 @@ def beside(charts: list[alt.LayerChart], columns: int | None = None) -> alt.Conc
     return alt.concat(*charts, **wrap).resolve_scale(color="shared", shape="shared")
 
 
+def _attributes(match: re.Match) -> str:
+    words, kind, name = match.groups()
+    cell = f' data-cell="{name}"' if kind == "c" else ""
+    return f'aria-label="{words}" data-p="{name.split("/")[0]}"{cell}'
+
+
 def svg(chart: alt.TopLevelMixin, name: str) -> str:
-    """A chart as an inline SVG whose colours follow the page's, with a name for screen readers."""
+    """A chart as an inline SVG whose colours follow the page's, with a name for screen readers.
+
+    It is a group and not one image, so that its marks can be reached one by one.
+    """
     spec = chart.configure(
         background="transparent",
         font="system-ui, sans-serif",
@@ -97,11 +192,12 @@ def svg(chart: alt.TopLevelMixin, name: str) -> str:
             labelColor=INK, titleColor=INK, gridColor=GRID, domainColor=FAINT, tickColor=FAINT, labelFontSize=12,
             titleFontSize=13, titleFontWeight="normal",
         ),
-        legend=alt.LegendConfig(labelColor=INK, titleColor=INK, labelFontSize=13),
+        legend=alt.LegendConfig(labelColor=INK, titleColor=INK, labelFontSize=13, symbolLimit=0),
         header=alt.HeaderConfig(labelColor=INK, titleColor=INK, labelFontSize=13),
     ).to_json(validate=False)  # fmt: skip
     text = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     for colour, variable in VARIABLES.items():
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
+    text = TAG.sub(_attributes, text)
     text = re.sub(r'<svg ([^>]*?)width="(\d+)" height="(\d+)"', r'<svg \1 style="max-width:\2px"', text, count=1)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)
+    return text.replace("<svg ", f'<svg role="group" aria-label="{name}" ', 1)

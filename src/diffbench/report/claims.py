@@ -17,6 +17,13 @@ ICONS = {
     "not testable here": "\u2013",
     "descriptive": "\u00b7",
 }
+FIGURES = {  # the section whose figure shows a metric
+    "cost": ("fid", "pca_fid", "kid", "nfe", "seconds_per_1000"),
+    "guidance-trade": ("recall", "precision", "coverage", "digit_error", "weight_error", "slant_error", "joint_error"),
+    "noise": ("x0_error", "eps_error", "path_over_chord", "velocity_deviation"),
+    "training": ("images", "seconds"),
+    "samples": ("sharpness", "contrast", "topology", "brightness"),
+}
 WIDTH, HEIGHT, EDGE = 300, 46, 10  # of a dot plot, in pixels
 TESTS = {
     "difference": "better by more than the margin",
@@ -86,7 +93,7 @@ def comparison(row: dict) -> dict:
         "icon": ICONS.get(row["verdict"], ""),
         "asks": TESTS[row["test"]],
         "effect_text": amount(row["effect"], unit),
-        "interval_text": "" if pd.isna(row["low"]) else f"{amount(row['low'], unit)} to {amount(row['high'], unit)}",
+        "interval_text": interval_words(row),
         "margin_text": "" if pd.isna(row["margin"]) else amount(row["margin"], unit),
         "detectable_text": "" if pd.isna(row["detectable"]) else amount(row["detectable"], unit),
         "seeds_text": ", ".join(f"{entry['seed']}: {amount(entry['effect'], unit)}" for entry in seeds),
@@ -95,12 +102,24 @@ def comparison(row: dict) -> dict:
     }
 
 
+def interval_words(row: dict) -> str:
+    """The 90% interval of an effect, empty where there is none."""
+    return "" if pd.isna(row["low"]) else f"{amount(row['low'], row['unit'])} to {amount(row['high'], row['unit'])}"
+
+
+def figure(parts: list[dict]) -> str:
+    """The section of the page whose figure shows the first part that one shows, or empty."""
+    sections = {metric: name for name, metrics in FIGURES.items() for metric in metrics}
+    return next((sections[row["metric"]] for row in parts if row["metric"] in sections), "")
+
+
 def section(frames: dict[str, pd.DataFrame]) -> dict:
     """What the template needs: the count of verdicts, and the claims in order with their parts."""
     parts = frames["claim_parts"].to_dict("records")
     cards = []
     for claim in frames["claims"].to_dict("records"):
         own = [comparison(row) for row in parts if row["number"] == claim["number"]]
+        shown = [row for row in own if row["part"] == claim["part"]] or own[:1]
         cards.append(
             claim
             | {
@@ -109,7 +128,9 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "quotes": json.loads(claim["quotes"]),
                 "effect_text": amount(claim["effect"], claim["unit"]),
                 "needed": needed(claim),
-                "shown": [row for row in own if row["part"] == claim["part"]] or own[:1],
+                "interval_text": interval_words(claim),
+                "figure": figure([*shown, *own]),
+                "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }
         )

@@ -1,49 +1,58 @@
 """The charts of the page, made from the tables."""
 
+import math
+
+import altair as alt
 import pandas as pd
 from markupsafe import Markup
 
 from .. import tables
 from ..config import Params
-from . import charts
+from . import charts, effects
 
 SMALL = {"width": 250, "height": 230}
 
 
-def curves(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Scored cells of the grid at each paradigm's chosen guidance, with labels and seconds."""
-    paradigms, cells, cost = frames["paradigms"], frames["cells"], frames["cost"]
+def grid_cells(frames: dict[str, pd.DataFrame], params: Params) -> pd.DataFrame:
+    """Scored cells of the grid, with labels, seconds, the name of their cell and each paradigm's chosen scale."""
     keys = ["paradigm", "seed", "sampler", "steps", "guidance", "arm"]
+    cost, chosen = frames["cost"], frames["paradigms"].set_index("paradigm").guidance
     clock = cost[cost.stage == "sample"][[*keys, "seconds_per_1000"]]
-    merged = cells.merge(clock, on=keys, how="left").merge(
-        paradigms[["paradigm", "label", "guidance"]], on="paradigm", suffixes=("", "_chosen")
-    )
-    return merged[(merged.status == "ok") & (merged.guidance == merged.guidance_chosen) & (merged.arm == "")]
+    cells = frames["cells"]
+    rows = cells[(cells.status == "ok") & (cells.arm == "")].merge(clock, on=keys, how="left")
+    names = [charts.cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in rows.itertuples()]
+    labels = {key: row.label for key, row in params.paradigms.items()}
+    return rows.assign(label=rows.paradigm.map(labels), cell=names, guidance_chosen=rows.paradigm.map(chosen))
+
+
+def pareto(points: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The points that no other beats in x and in y, lower being better in both, in rising order of x."""
+    rising = points.dropna(subset=[x, y]).sort_values([x, y], kind="stable")
+    return rising[rising[y] < rising[y].cummin().shift(fill_value=math.inf)]
 
 
 def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, str]:
-    """Quality against evaluations and seconds, and the samplers of each paradigm against each other."""
+    """Quality against evaluations and seconds with the Pareto front, and the samplers of each paradigm."""
     labels = [row.label for row in params.paradigms.values()]
-    chosen = curves(frames)
+    every = grid_cells(frames, params)
+    chosen = every[every.guidance == every.guidance_chosen]
     if chosen.empty:
         return {}
     first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
     main = chosen[(chosen.sampler == chosen.paradigm.map(first_sampler)) | chosen.native.astype(bool)]
-    common = {"log_x": True, "log_y": True, "floor": floor}
+    main = main.assign(seconds=main.groupby("cell").seconds_per_1000.transform("mean"))
+    means = every.groupby(["label", "paradigm", "cell", "nfe"], as_index=False)[["fid", "seconds_per_1000"]].mean()
+    means = means.rename(columns={"seconds_per_1000": "seconds"})
+    cloud = means[~means.cell.isin(set(main.cell))]
+    # An unconditional row answers another question, so it beats nobody.
+    rivals = means[means.paradigm.map({key: row.conditional for key, row in params.paradigms.items()}).astype(bool)]
+    common = {"log_x": True, "log_y": True, "floor": floor, "width": 820, "height": 400}
     result = {}
-    if len(main):
-        seconds = main.groupby(["paradigm", "sampler", "steps"]).seconds_per_1000.transform("mean")
-        result["nfe"] = charts.svg(
-            charts.lines(main, labels, "nfe", "fid", "network evaluations (log)", "FID (log)", **common),
-            "FID against NFE",
-        )
-        result["seconds"] = charts.svg(
-            charts.lines(
-                main.assign(seconds=seconds), labels, "seconds", "fid", "seconds per 1,000 images (log)", "FID (log)",
-                **common,
-            ),
-            "FID against seconds",
-        )  # fmt: skip
+    for x, title in (("nfe", "network evaluations (log)"), ("seconds", "seconds per 1,000 images (log)")):
+        if main[x].notna().any():
+            front = pareto(rivals, x, "fid")
+            chart = charts.lines(main, labels, x, "fid", title, "FID (log)", cloud=cloud, front=front, **common)
+            result[x] = charts.svg(chart, f"FID against {title.removesuffix(' (log)')}")
     solvers = chosen[~chosen.native.astype(bool)]
     names = list(dict.fromkeys(sampler for row in params.paradigms.values() for sampler in row.samplers))
     parts = [
@@ -72,6 +81,7 @@ def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: floa
     sweep = sweep[~sweep.native.astype(bool)].assign(label=lambda frame: frame.paradigm.map(order))
     if sweep.empty:
         return {}
+    sweep["cell"] = [charts.cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in sweep.itertuples()]
     labels, scale = list(order.values()), "guidance scale"
     asked = sweep[sweep.guidance > 0]
     parts = [
@@ -127,6 +137,39 @@ def noise_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, s
     return {"noise": charts.svg(charts.beside(parts), "Error of x0 by time and by log-SNR")} if parts else {}
 
 
+EFFECTS = (("few_", f"ratio of FID, at most {tables.FEW_NFE} evaluations (log)"), ("best_", "ratio of best FID (log)"))
+
+
+def effect_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
+    """What the network buys and what the objective buys, rows that differ in nothing else."""
+    panels = [(effects.ratios(frames, params, which), title) for which, title in EFFECTS]
+    parts = [charts.effects(rows, title, names=index == 0) for index, (rows, title) in enumerate(panels) if len(rows)]
+    name = "Ratios of FID between rows that differ in the network or in the objective"
+    return {"effects": charts.svg(alt.hconcat(*parts), name)} if parts else {}
+
+
+def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
+    """The digit seen against the digit asked for, at each paradigm's chosen guidance, over all seeds."""
+    chosen = frames["paradigms"].set_index("paradigm").guidance
+    table = frames["confusion"]
+    parts = []
+    for key, row in params.paradigms.items():
+        own = table[(table.paradigm == key) & (table.guidance == chosen.get(key))]
+        if own.empty:
+            continue
+        counts = own.groupby(["asked", "shown"], as_index=False).images.sum()
+        share = counts.images / counts.groupby("asked").images.transform("sum")
+        percent = [f"{100 * value:.0f}" for value in share]
+        words = [
+            f"{row.label}: of {asked} asked for, {100 * value:.1f}% seen as {seen}"
+            for asked, seen, value in zip(counts.asked, counts.shown, share, strict=True)
+        ]
+        parts.append(charts.confusion(counts.assign(share=share, percent=percent, text=words), row.label))
+    if not parts:
+        return {}
+    return {"confusion": charts.svg(charts.beside(parts, columns=4), "Digits seen by digits asked for")}
+
+
 def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup]:
     """Every chart of the page, by name; one whose rows all failed is missing."""
     floor = float(tables.floor(frames["floors"]).fid)
@@ -135,5 +178,7 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup
         | guidance_figure(frames, params, floor)
         | training_figures(frames, params, floor)
         | noise_figure(frames, params)
+        | effect_figure(frames, params)
+        | confusion_figure(frames, params)
     )
     return {name: Markup(text) for name, text in found.items()}

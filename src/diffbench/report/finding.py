@@ -21,18 +21,25 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{min(places, 6)}f}"
 
 
-def best_rows(paradigm: pd.Series, cells: pd.DataFrame) -> pd.Series:
-    """FID by seed of a paradigm's best cell."""
+def cell_seeds(paradigm: pd.Series, cells: pd.DataFrame, which: str = "best_") -> pd.Series:
+    """FID by seed of a paradigm's best cell, empty if it has none.
+
+    Args:
+        paradigm: a row of the table paradigms.
+        which: "few_" for its best cell of few evaluations.
+    """
+    if pd.isna(paradigm[f"{which}fid"]):
+        return pd.Series(dtype=float)
     guidance = 0.0 if pd.isna(paradigm.guidance) else paradigm.guidance
     rows = cells[
         (cells.paradigm == paradigm.paradigm)
-        & (cells.sampler == paradigm.best_sampler)
-        & (cells.steps == paradigm.best_steps)
+        & (cells.sampler == paradigm[f"{which}sampler"])
+        & (cells.steps == paradigm[f"{which}steps"])
         & (cells.guidance == guidance)
         & (cells.status == "ok")
         & (cells.arm == "")
     ]
-    return rows.set_index("seed").fid
+    return rows.set_index("seed").fid.astype(float)
 
 
 def tied(leader: pd.Series, other: pd.Series) -> bool | None:
@@ -62,8 +69,8 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     rivals = rivals.sort_values("best_fid")
     leader = rivals.iloc[0]
     floor = f"real test digits score {number(tables.floor(floors).fid)}"
-    own = best_rows(leader, cells)
-    verdicts = {row.label: tied(own, best_rows(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
+    own = cell_seeds(leader, cells)
+    verdicts = {row.label: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"
     if any(verdict is None for verdict in verdicts.values()):
         lowest = f"{leader.label} has the lowest FID, {number(leader.best_fid)}"

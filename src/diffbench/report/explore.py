@@ -1,0 +1,127 @@
+"""What the page's script needs to show any cell of the grid: its strips, its figures, and how to make it again."""
+
+import json
+
+import pandas as pd
+from markupsafe import Markup
+
+from ..config import NATIVE, Params
+from .charts import cell_id
+from .finding import number
+from .sprites import Album
+
+FIGURES = (  # column and words
+    ("fid", "FID"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("coverage", "coverage"),
+    ("digit_error", "digit error"),
+    ("joint_error", "any word wrong"),
+)
+
+
+def figures(seeds: pd.DataFrame, seconds: float) -> list[list[str]]:
+    """The figures of a cell over its seeds: words, mean, and the range over seeds."""
+    done = seeds[seeds.status == "ok"]
+    if done.empty:
+        return []
+    nfe = int(done.nfe.iloc[0])
+    rows = [["network evaluations", f"{nfe}", ""], ["seconds per 1,000", number(seconds), ""]]
+    for name, words in FIGURES:
+        values = done[name].dropna()
+        if len(values):
+            rows.append([words, amount(name, values.mean()), spread(name, values)])
+    return rows
+
+
+def amount(name: str, value: float) -> str:
+    """A value as the page writes it: errors in per cent."""
+    return f"{100 * value:.1f}%" if name.endswith("_error") else number(value)
+
+
+def spread(name: str, values: pd.Series) -> str:
+    """The range over seeds in words, empty for one seed."""
+    if len(values) < 2:
+        return ""
+    return f"{amount(name, values.min())} to {amount(name, values.max())}"
+
+
+def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> dict:
+    """Paradigms with their cells, and the step counts and guidance scales of the sliders.
+
+    A cell holds its first strip (None where it failed), its figures, and the value of ``--steps`` that makes it.
+    """
+    seed, cells, cost = params.seeds[0], frames["cells"], frames["cost"]
+    keys = ["paradigm", "sampler", "steps", "guidance"]
+    plain = dict(iter(cells[cells.arm == ""].groupby(keys)))
+    clock = cost[(cost.stage == "sample") & (cost.arm == "")].groupby(keys).seconds_per_1000.mean()
+    paradigms, steps, scales = {}, set(), set()
+    for key, row in params.paradigms.items():
+        own = {}
+        for value in params.step_values(key):
+            for cell in params.cells(key, seed, value):
+                if cell.arm:
+                    continue
+                group = (key, cell.sampler, cell.steps, cell.guidance)
+                seeds = plain[group]
+                failed = (seeds[seeds.seed == seed].status != "ok").all()
+                strip = None if failed else albums[key].rows[(cell.sampler, cell.steps, cell.guidance, "")]
+                name = cell_id(*group).split("/", 1)[1]
+                if name in own and value == NATIVE:
+                    continue  # the grid has it too
+                own[name] = {"strip": strip, "figures": figures(seeds, clock.get(group)), "stage": value}
+                steps.add(cell.steps)
+                if row.conditional:
+                    scales.add(cell.guidance)
+        paradigms[key] = {
+            "label": row.label,
+            "sprite": albums[key].cells.id,
+            "conditional": row.conditional,
+            "samplers": list(dict.fromkeys(name.split("/")[0] for name in own)),
+            "cells": own,
+        }
+    return {
+        "run": params.name,
+        "seed": seed,
+        "paradigms": paradigms,
+        "steps": sorted(steps),
+        "scales": sorted(scales) or [0.0],
+    }
+
+
+def opening(frames: dict[str, pd.DataFrame], params: Params) -> tuple[str, str]:
+    """The two cells shown at first: the earliest recipe that has samples, and the row with the lowest few-step FID."""
+    rows = frames["paradigms"].set_index("paradigm", drop=False)
+    able = [key for key in params.paradigms if not pd.isna(rows.loc[key].few_fid)]
+    if not able:
+        return "", ""
+    asked = [key for key in able if params.paradigms[key].conditional] or able
+    best = min(asked, key=lambda key: rows.loc[key].few_fid)
+    first = next((key for key in asked if key != best), best)
+    chosen = [rows.loc[key] for key in (first, best)]
+    left, right = (cell_id(row.paradigm, row.few_sampler, row.few_steps, row.guidance) for row in chosen)
+    return left, right
+
+
+def panes(data: dict) -> dict[str, dict]:
+    """The two cells that Explore opens with, as its script would show them; none where every training failed."""
+    shown = {}
+    for side, name in zip(("left", "right"), data["opening"], strict=True):
+        if not name:
+            continue
+        paradigm, own = name.split("/", 1)
+        row = data["paradigms"][paradigm]
+        cell = row["cells"][own]
+        sampler, steps, guidance = own.split("/")
+        guided = f"guidance {guidance}" if row["conditional"] else "unconditional"
+        target = f"results/{data['run']}/samples/{paradigm}/{data['seed']}/{cell['stage']}.npz"
+        words = {"what": f"{sampler}, {steps} steps, {guided}", "command": f"snakemake --cores all {target}"}
+        failed = "" if cell["strip"] is not None else "Failed: the training diverged or a sample is not finite."
+        shown[side] = row | cell | words | {"missing": failed}
+    return shown
+
+
+def embedded(value: object) -> Markup:
+    """JSON that may stand inside a script element: no character ends it or opens another."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

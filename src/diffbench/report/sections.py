@@ -1,0 +1,183 @@
+"""The parts of the page that are lists and tables: what its templates need, from the tables and the pictures."""
+
+import pandas as pd
+
+from .. import tables
+from ..config import Params
+from ..intervals import interval
+from .charts import cell_id
+from .finding import number
+from .sprites import Album
+
+
+def grids(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
+    """For each paradigm the strips of its cells by steps and guidance, of the first seed."""
+    cells, seed = frames["cells"], params.seeds[0]
+    result = []
+    for key, row in params.paradigms.items():
+        album = albums[key]
+        own = cells[(cells.paradigm == key) & (cells.seed == seed)].set_index(["sampler", "steps", "guidance", "arm"])
+        plain = [(sampler, steps, guidance) for sampler, steps, guidance, arm in album.rows if not arm]
+        scales = sorted({guidance for _, _, guidance in plain})
+        lines = []
+        for sampler, steps in sorted({(sampler, steps) for sampler, steps, _ in plain}):
+            line = []
+            for scale in scales:
+                strip = album.rows.get((sampler, steps, scale, ""))
+                if strip is None:
+                    line.append(None)
+                    continue
+                cell = own.loc[(sampler, steps, scale, "")]
+                line.append({"strip": strip, "fid": number(cell.fid), "nfe": cell.nfe, "failed": cell.status != "ok"})
+            lines.append({"sampler": sampler, "steps": steps, "cells": line})
+        facts = {"label": row.label, "conditional": row.conditional, "sprite": album.cells}
+        result.append(facts | {"scales": scales, "lines": lines})
+    return result
+
+
+OPTIONS = {
+    "eta": "eta {:g}",
+    "variance": "{} variance",
+    "reading": "dt read as {}",
+    "rescale": "rescaled by {:g}",
+}
+
+
+def arms(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
+    """The cells outside the grid, by paradigm: what each changes, its means over seeds and its samples."""
+    cells = frames["cells"]
+    floor = tables.floor(frames["floors"])
+    result = []
+    for key, paradigm in params.paradigms.items():
+        own = frames["arms"][frames["arms"].paradigm == key]
+        rows = []
+        for row in own.itertuples():
+            words = [
+                text.format(value) for name, text in OPTIONS.items() if not_default(name, value := getattr(row, name))
+            ]
+            words += [f"{row.spacing} spacing"]
+            if not pd.isna(row.interval_low):
+                words.append(f"guided for log-SNR from {row.interval_low:g} to {row.interval_high:g}")
+            seeds = cells[(cells.paradigm == key) & (cells.arm == row.arm)]
+            done = seeds[seeds.status == "ok"]
+            rows.append(
+                {
+                    "arm": row.arm,
+                    "what": f"{row.sampler}, {row.steps} steps, guidance {row.guidance:g}; {', '.join(words)}",
+                    "nfe": None if done.empty else int(done.nfe.iloc[0]),
+                    "fid": done.fid.mean(),
+                    "recall": done.recall.mean(),
+                    "digit_error": done.digit_error.mean(),
+                    "bias": done.brightness.mean() - floor.brightness,
+                    "strip": albums[key].rows[(row.sampler, int(row.steps), float(row.guidance), row.arm)],
+                    "failed": len(seeds) - len(done),
+                }
+            )
+        if rows:
+            result.append({"sprite": albums[key].cells, "label": paradigm.label, "rows": rows})
+    return result
+
+
+def not_default(name: str, value: object) -> bool:
+    """Whether an arm sets an option."""
+    return not pd.isna(value) and not (name == "rescale" and value == 0)
+
+
+def per_seed(frame: pd.DataFrame, params: Params, *names: str) -> list[dict]:
+    """Mean and 95% t interval over seeds of columns, a row for each paradigm."""
+    rows = []
+    for key, row in params.paradigms.items():
+        own = frame[frame.paradigm == key]
+        line: dict = {"key": key, "label": row.label}
+        for name in names:
+            values = own[name].dropna().to_numpy(float)
+            low, high = interval(values) if len(values) else (None, None)
+            line[name] = {"mean": values.mean() if len(values) else None, "low": low, "high": high}
+        rows.append(line)
+    return rows
+
+
+def reached(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
+    """When each paradigm reached each threshold: images of each seed, "more than the budget" where it did not."""
+    table = frames["thresholds"]
+    rows = []
+    for key, row in params.paradigms.items():
+        own = table[table.paradigm == key]
+        cells = []
+        for within, seeds in own.groupby("within"):
+            shown = [f"> {r.budget:,}" if r.censored else f"{r.images:,}" for r in seeds.itertuples()]
+            cells.append({"within": within, "seeds": shown})
+        rows.append({"key": key, "label": row.label, "cells": cells})
+    return rows
+
+
+def objectives(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
+    """The grid of networks and objectives: mean FID of the paradigms that differ in nothing else."""
+    columns = {
+        "eps": ("eps", "vp-linear", "uniform"),
+        "v": ("v", "vp-linear", "uniform"),
+        "velocity": ("velocity", "linear", "logit-normal"),
+    }
+    names = frames["paradigms"].set_index("paradigm")
+    found: dict[str, dict[str, dict]] = {}
+    for key, row in params.paradigms.items():
+        for name, facts in columns.items():
+            if row.conditional and (row.target, row.path, row.times) == facts:
+                values = names.loc[key]
+                found.setdefault(row.network, {})[name] = {"label": row.label, "row": values}
+    if len(found) < 2:
+        return None
+    return {"columns": list(columns), "rows": found}
+
+
+def films(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
+    """The denoising of each paradigm, without a picture where the training on the first seed failed."""
+    trained = frames["training"]
+    failed = set(trained[(trained.seed == params.seeds[0]) & (trained.status != "ok")].paradigm)
+    return [
+        {"key": key, "label": row.label, "sprite": None if key in failed else albums[key].film}
+        for key, row in params.paradigms.items()
+    ]
+
+
+def stills(frames: int) -> list[dict]:
+    """Five frames of the film and their times, for paper and for a page without its script."""
+    return [{"index": i, "t": f"{1 - i / frames:.2g}"} for i in sorted({round(frames * k / 4) for k in range(5)})]
+
+
+KINDS = {
+    "wrong": "Another digit than asked for: asked \u2192 seen, with the classifier's probability.",
+    "unsure": "The least sure of the rest: the most likely digit and its probability.",
+}
+
+
+def failures(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
+    """The worst samples of the first seed at each paradigm's chosen guidance."""
+    chosen = frames["paradigms"].set_index("paradigm").guidance
+    table = frames["failures"][frames["failures"].seed == params.seeds[0]]
+    found = []
+    for key, row in params.paradigms.items():
+        own = table[(table.paradigm == key) & (table.guidance == chosen.get(key))]
+        kinds = []
+        for kind, words in KINDS.items():
+            items = []
+            for item in own[own.kind == kind].itertuples():
+                seen = f"{item.shown}, {100 * item.confidence:.0f}%"
+                asked = f"{item.asked} \u2192 " if kind == "wrong" else ""
+                said = f"asked for {item.asked}, " if kind == "wrong" else ""
+                spoken = f"{row.label}, {said}seen as {item.shown} with {100 * item.confidence:.0f}%"
+                items.append({"strip": item.strip, "place": item.place, "short": f"{asked}{seen}", "words": spoken})
+            if items:
+                kinds.append({"words": words, "items": items})
+            elif kind == "wrong" and row.conditional and len(own):
+                kinds.append({"words": "No sample shows another digit than asked for.", "items": []})
+        if kinds:
+            found.append({"key": key, "label": row.label, "sprite": albums[key].failures, "kinds": kinds})
+    return found
+
+
+def all_cells(frames: dict[str, pd.DataFrame]) -> list[dict]:
+    """The rows of the table cells, each of the grid with the name by which Explore opens it."""
+    names = ("paradigm", "sampler", "steps", "guidance")
+    rows = frames["cells"].to_dict("records")
+    return [row | {"id": "" if row["arm"] else cell_id(*(row[name] for name in names))} for row in rows]

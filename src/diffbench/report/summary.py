@@ -1,0 +1,104 @@
+"""The first table of the page: a row a paradigm, its headline figures and ten samples at equal cost."""
+
+import pandas as pd
+
+from .. import tables
+from ..config import Params
+from . import charts
+from .finding import DASH, cell_seeds, number, tied
+from .sprites import Album
+
+COLUMNS = (
+    ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
+    ("best_fid", "best FID", "low"),
+    ("target_nfe", "NFE to the target", "low"),
+    ("seconds", "s per 1,000", "low"),
+    ("precision", "precision", "high"),
+    ("recall", "recall", "high"),
+    ("digit_error", "digit error", "low"),
+)
+
+
+def shown(name: str, value: float | None) -> str:
+    """A value of the summary as the page writes it."""
+    if value is None or pd.isna(value):
+        return DASH
+    if name.endswith("_nfe"):
+        return f"{int(value)}"
+    return f"{100 * value:.1f}%" if name == "digit_error" else number(value)
+
+
+def floor_values(floors: pd.Series) -> list[tuple[str, str]]:
+    """What real test images score in each column of the summary; what costs samples has no value."""
+    return [(name, shown(name, floors.get(name.removeprefix("few_").removeprefix("best_")))) for name, *_ in COLUMNS]
+
+
+def between(low: float, high: float) -> str:
+    """An interval in words, empty where there is none."""
+    return "" if pd.isna(low) or pd.isna(high) else f"{number(low)} to {number(high)}"
+
+
+def leaders(frames: dict[str, pd.DataFrame], which: str) -> set[str]:
+    """The conditional paradigms with the lowest FID, and those whose difference to it is within seed noise.
+
+    Unconditional rows do not compete: they answer another question.
+    """
+    rows = frames["paradigms"]
+    rivals = rows[rows[f"{which}fid"].notna() & rows.conditional.astype(bool)].sort_values(f"{which}fid")
+    if rivals.empty:
+        return set()
+    own = cell_seeds(rivals.iloc[0], frames["cells"], which)
+    ties = [row.paradigm for _, row in rivals.iloc[1:].iterrows() if tied(own, cell_seeds(row, frames["cells"], which))]
+    return {rivals.iloc[0].paradigm, *ties}
+
+
+def seconds(frames: dict[str, pd.DataFrame], row: pd.Series) -> float:
+    """Mean seconds per 1,000 images of a paradigm's best cell; NaN where it has none."""
+    cost = frames["cost"]
+    if pd.isna(row.best_fid):
+        return float("nan")
+    same = cost[
+        (cost.stage == "sample") & (cost.paradigm == row.paradigm) & (cost.sampler == row.best_sampler)
+        & (cost.steps == row.best_steps) & (cost.guidance == row.guidance) & (cost.arm == "")
+    ]  # fmt: skip
+    return float(same.seconds_per_1000.mean())
+
+
+def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
+    """The rows of the table, recipes before bridges, in the order of the params."""
+    by_id = frames["paradigms"].set_index("paradigm", drop=False)
+    best = {which: leaders(frames, which) for which in ("few_", "best_")}
+    found = []
+    for index, (key, paradigm) in enumerate(params.paradigms.items()):
+        row = by_id.loc[key]
+        values = {name: row.get(name) for name, *_ in COLUMNS} | {"seconds": seconds(frames, row)}
+        strip, few = None, None
+        if not pd.isna(row.few_fid):
+            strip = albums[key].rows[(row.few_sampler, int(row.few_steps), float(row.guidance), "")]
+            few = charts.cell_id(key, row.few_sampler, row.few_steps, row.guidance)
+        found.append(
+            {
+                "key": key,
+                "label": row.label,
+                "recipe": paradigm.role == "recipe",
+                "conditional": bool(row.conditional),
+                "mark": charts.style(index) | {"variable": f"--p{index % len(charts.COLOURS)}"},
+                "what": f"{row.network}, {row.target}, {row.path}",
+                "times": row.times,
+                "guidance": "none" if not row.conditional else DASH if pd.isna(row.guidance) else f"{row.guidance:g}",
+                "values": {name: shown(name, values[name]) for name, *_ in COLUMNS},
+                "sort": {name: None if pd.isna(values[name]) else float(values[name]) for name, *_ in COLUMNS},
+                "few_interval": between(row.few_fid_low, row.few_fid_high),
+                "best_interval": between(row.best_fid_low, row.best_fid_high),
+                "best_nfe": shown("best_nfe", row.best_nfe),
+                "leads": {"few_fid": key in best["few_"], "best_fid": key in best["best_"]},
+                "pca_fid": number(row.best_pca_fid),
+                "seeds_ok": int(row.seeds_ok),
+                "parameters": f"{int(row.parameters):,}",
+                "macs": f"{row.macs / 1e6:.1f} M",
+                "cell": few,
+                "strip": strip,
+                "sprite": albums[key].cells,
+            }
+        )
+    return sorted(found, key=lambda row: not row["recipe"])

@@ -1,0 +1,260 @@
+"use strict";
+// The page says everything without this script; it adds exploring, sorting, filtering and highlighting.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const text = (tag, words, name) => {
+    const element = document.createElement(tag);
+    element.textContent = words;
+    if (name) element.className = name;
+    return element;
+  };
+
+  for (const element of all(".script, .chips")) element.hidden = false;
+  for (const element of all(".still")) element.hidden = true;
+
+  // --- Explore: two paradigms, one step count, one scale -----------------------------------------------------------
+  const { paradigms, steps, scales } = data;
+  const view = { left: null, right: null, steps: steps[0], guidance: scales[0] };
+  const nameOf = (side) => {
+    const { paradigm, sampler } = view[side];
+    const scale = paradigms[paradigm].conditional ? view.guidance : 0;
+    return `${sampler}/${view.steps}/${scale}`;
+  };
+
+  function samplersAt(paradigm) {
+    const found = paradigms[paradigm].samplers.filter((sampler) =>
+      Object.keys(paradigms[paradigm].cells).some((name) => name.startsWith(`${sampler}/${view.steps}/`)));
+    return found.length ? found : paradigms[paradigm].samplers;
+  }
+
+  function missing(paradigm, sampler) {
+    const names = Object.keys(paradigms[paradigm].cells).filter((name) => name.startsWith(`${sampler}/`));
+    const has = (part, kept) => [...new Set(names.map((name) => name.split("/"))
+      .filter((parts) => kept === undefined || Number(parts[1]) === kept).map((parts) => Number(parts[part])))]
+      .sort((a, b) => a - b);
+    const counts = has(1);
+    if (!counts.includes(view.steps)) return `Not in this run: ${sampler} has ${counts.join(", ")} steps.`;
+    return `Not in this run: at ${view.steps} steps ${sampler} has guidance ${has(2, view.steps).join(", ")}.`;
+  }
+
+  function show(side) {
+    const { paradigm, sampler } = view[side];
+    const row = paradigms[paradigm], name = nameOf(side), cell = row.cells[name], pane = byId(side);
+    const guided = row.conditional ? `guidance ${view.guidance}` : "unconditional";
+    pane.querySelector(".pane-name").textContent = row.label;
+    pane.querySelector(".pane-what").textContent = `${sampler}, ${view.steps} step${view.steps === 1 ? "" : "s"}, ${guided}`;
+    const picture = pane.querySelector(".cell"), gap = pane.querySelector(".pane-missing");
+    picture.className = `cell ${row.sprite}`;
+    picture.hidden = !cell || cell.strip === null;
+    picture.setAttribute("aria-label", `Samples of ${row.label}, ${sampler}, ${view.steps} steps, ${guided}`);
+    if (cell && cell.strip !== null) picture.style.setProperty("--r", cell.strip);
+    gap.hidden = !picture.hidden;
+    gap.textContent = cell ? "Failed: the training diverged or a sample is not finite." : missing(paradigm, sampler);
+    const body = pane.querySelector("tbody");
+    body.replaceChildren(...(cell ? cell.figures : []).map(([words, value, spread]) => {
+      const line = document.createElement("tr"), head = text("th", words);
+      head.scope = "row";
+      line.append(head, text("td", value), text("td", spread, "dim"));
+      return line;
+    }));
+    const command = pane.querySelector(".pane-command");
+    command.parentElement.hidden = !cell;
+    if (cell) command.textContent =
+      `snakemake --cores all results/${data.run}/samples/${paradigm}/${data.seed}/${cell.stage}.npz`;
+    return cell ? `${paradigm}/${name}` : null;
+  }
+
+  function render(remember = true) {
+    for (const side of ["left", "right"]) {
+      const chosen = view[side], able = samplersAt(chosen.paradigm);
+      if (!able.includes(chosen.sampler)) chosen.sampler = able[0];
+      byId(`${side}-paradigm`).value = chosen.paradigm;
+      byId(`${side}-sampler`).replaceChildren(...able.map((name) => new Option(name, name, false, name === chosen.sampler)));
+    }
+    const settle = (id, values, value, words) => {
+      byId(id).value = values.indexOf(value);
+      byId(id).setAttribute("aria-valuetext", words);
+      byId(`${id}-value`).textContent = value;
+    };
+    settle("steps", steps, view.steps, `${view.steps} steps`);
+    settle("guidance", scales, view.guidance, `guidance scale ${view.guidance}`);
+    const shown = ["left", "right"].map(show);
+    for (const mark of all("svg [data-cell]")) mark.classList.toggle("here", shown.includes(mark.dataset.cell));
+    if (remember) history.replaceState(null, "", address());
+  }
+
+  function address() {
+    const side = ({ paradigm, sampler }) => `${paradigm}/${sampler}`;
+    return `#explore?left=${side(view.left)}&right=${side(view.right)}&steps=${view.steps}&guidance=${view.guidance}`;
+  }
+
+  // Whether the address named a view; what it names and the run lacks is left as it was.
+  function restore() {
+    const [target, query] = decodeURIComponent(location.hash.slice(1)).split("?");
+    if (target !== "explore" || !query) return false;
+    const asked = new URLSearchParams(query);
+    for (const side of ["left", "right"]) {
+      const [paradigm, sampler] = (asked.get(side) || "").split("/");
+      if (Object.hasOwn(paradigms, paradigm))
+        view[side] = { paradigm, sampler: paradigms[paradigm].samplers.includes(sampler) ? sampler : paradigms[paradigm].samplers[0] };
+    }
+    if (steps.includes(Number(asked.get("steps")))) view.steps = Number(asked.get("steps"));
+    if (asked.has("guidance") && scales.includes(Number(asked.get("guidance")))) view.guidance = Number(asked.get("guidance"));
+    return true;
+  }
+
+  function open(id) {
+    const [paradigm, sampler, count, scale] = id.split("/");
+    view.left = { paradigm, sampler };
+    view.steps = Number(count);
+    if (paradigms[paradigm].conditional) view.guidance = Number(scale);
+    render();
+    byId("explore").scrollIntoView();
+    byId("left-paradigm").focus({ preventScroll: true });
+  }
+
+  if (data.opening[0]) {
+    data.opening.forEach((id, index) => {
+      const [paradigm, sampler] = id.split("/");
+      view[index ? "right" : "left"] = { paradigm, sampler };
+    });
+    const [, , count, scale] = data.opening[1].split("/");
+    view.steps = Number(count);
+    if (scales.includes(Number(scale))) view.guidance = Number(scale);
+    for (const side of ["left", "right"]) {
+      byId(`${side}-paradigm`).addEventListener("change", (event) => {
+        view[side] = { paradigm: event.target.value, sampler: paradigms[event.target.value].samplers[0] };
+        render();
+      });
+      byId(`${side}-sampler`).addEventListener("change", (event) => { view[side].sampler = event.target.value; render(); });
+    }
+    byId("steps").addEventListener("input", (event) => { view.steps = steps[event.target.value]; render(); });
+    byId("guidance").addEventListener("input", (event) => { view.guidance = scales[event.target.value]; render(); });
+    byId("controls").addEventListener("submit", (event) => event.preventDefault());
+    const again = () => { if (restore()) { render(false); byId("explore").scrollIntoView(); } };
+    addEventListener("hashchange", again);
+    if (restore()) { render(false); requestAnimationFrame(() => byId("explore").scrollIntoView()); } else render(false);
+  } else byId("controls").hidden = true;
+
+  // --- Marks and rows that open their cell; arrow keys go from mark to mark ------------------------------------------
+  for (const chart of all("figure svg")) {
+    const marks = all("[data-cell]", chart);
+    marks.forEach((mark, index) => {
+      mark.setAttribute("tabindex", index ? "-1" : "0");
+      mark.setAttribute("role", "button");
+      mark.append(Object.assign(document.createElementNS("http://www.w3.org/2000/svg", "title"),
+        { textContent: mark.getAttribute("aria-label") }));
+    });
+    chart.addEventListener("click", (event) => {
+      const mark = event.target.closest("[data-cell]");
+      if (mark) open(mark.dataset.cell);
+    });
+    chart.addEventListener("keydown", (event) => {
+      const index = marks.indexOf(event.target);
+      if (index < 0) return;
+      if (event.key === "Enter" || event.key === " ") open(marks[index].dataset.cell);
+      else if (event.key === "Escape") event.target.blur();
+      else {
+        const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (!move) return;
+        const next = marks[(index + move + marks.length) % marks.length];
+        event.target.setAttribute("tabindex", "-1");
+        next.setAttribute("tabindex", "0");
+        next.focus();
+      }
+      event.preventDefault();
+    });
+  }
+  for (const row of all("tr[data-cell]")) {
+    row.classList.add("open");
+    const cell = row.querySelector("th, td"), button = text("button", "↗", "go");
+    button.type = "button";
+    button.setAttribute("aria-label", `Explore ${row.dataset.cell}`);
+    cell.append(" ", button);
+    row.addEventListener("click", () => open(row.dataset.cell));
+  }
+
+  // --- Tables that sort, and the one that filters --------------------------------------------------------------------
+  for (const table of all("table.sortable")) {
+    const body = table.tBodies[0], heads = all("thead th", table);
+    heads.forEach((head, column) => {
+      if (!head.dataset.sort) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const falling = head.getAttribute("aria-sort") === "ascending";
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+        const key = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
+        const absent = (value) => value === "" || value === "–" || value === "<NA>";
+        const rows = [...body.rows].filter((row) => !row.classList.contains("floor"));
+        rows.sort((a, b) => {
+          const [x, y] = [key(a), key(b)];
+          if (absent(x) || absent(y)) return absent(x) - absent(y);
+          const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+          return falling ? -order : order;
+        });
+        body.append(...rows, ...all(".floor", body));
+      });
+    });
+  }
+  const filter = () => {
+    const only = byId("only").value, words = byId("holds").value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    for (const row of all("#rows tbody tr")) {
+      const values = [...row.cells].map((cell) => cell.textContent.toLowerCase());
+      const kept = (!only || row.dataset.p === only) && words.every((word) => values.some((value) => value.includes(word)));
+      row.hidden = !kept;
+      count += kept;
+    }
+    byId("count").textContent = `${count} row${count === 1 ? "" : "s"}`;
+  };
+  byId("only").addEventListener("change", filter);
+  byId("holds").addEventListener("input", filter);
+
+  // --- A paradigm highlighted everywhere -----------------------------------------------------------------------------
+  const lit = new Set();
+  const relight = () => {
+    document.body.classList.toggle("lit", lit.size > 0);
+    for (const element of all("[data-p]:not(.chip)")) element.classList.toggle("on", lit.has(element.dataset.p));
+    for (const chip of all(".chip")) chip.setAttribute("aria-pressed", lit.has(chip.dataset.p));
+  };
+  for (const chip of all(".chip")) chip.addEventListener("click", () => {
+    const key = chip.dataset.p;
+    if (!lit.delete(key)) lit.add(key);
+    relight();
+  });
+  addEventListener("keydown", (event) => { if (event.key === "Escape" && lit.size) { lit.clear(); relight(); } });
+
+  // --- Denoising, by hand --------------------------------------------------------------------------------------------
+  const frame = byId("frame");
+  const scrub = () => {
+    const t = (1 - frame.value / frame.max).toFixed(2).replace(/\.?0+$/, "");
+    document.documentElement.style.setProperty("--frame", frame.value);
+    byId("frame-value").textContent = t;
+    frame.setAttribute("aria-valuetext", `t = ${t}`);
+  };
+  document.documentElement.style.setProperty("--frames", Number(frame.max) + 1);
+  frame.value = Math.round(frame.max / 2);
+  frame.addEventListener("input", scrub);
+  scrub();
+
+  // --- What a link names is opened; paper gets everything but the rows ------------------------------------------------
+  const reveal = () => {
+    const target = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)).split("?")[0]);
+    if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+  addEventListener("beforeprint", () => {
+    lit.clear();
+    relight();
+    for (const element of all("details:not(#rows)")) element.open = true;
+    for (const element of all(".still")) element.hidden = false;
+  });
+  addEventListener("afterprint", () => { for (const element of all(".still")) element.hidden = true; });
+})();
