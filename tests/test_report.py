@@ -6,10 +6,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from diffbench import config, tables
+from diffbench import config, pictures, tables
 from diffbench.files import Places
-from diffbench.pictures import sheet
-from diffbench.report import finding, page
+from diffbench.report import figures, finding, page
 
 NASTY = "<script>alert(1)</script>"
 
@@ -30,7 +29,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             count = 0
             for steps in params.step_values(key):
                 for cell in params.cells(key, seed, steps):
-                    count += 1
+                    count += pictures.STRIPS
                     own = cell.key
                     fid = None if bad else 1 + index + 10 / cell.steps + 0.1 * seed
                     rows["cells"].append(
@@ -60,11 +59,26 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             straight = {"path_over_chord": None if bad else 1.1 + index / 10, "reason": "failed" if bad else ""}
             rows["straightness"].append(tag | {"steps": 8, "images": 50} | straight)
             rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
-            picture = Places(params.name).evaluation(key, seed).with_suffix(".png")
-            sheet(generator.integers(0, 256, (count, 10, 8, 8), np.uint8), picture)
+            for scale in params.everywhere(key):
+                tag_ = tag | {"guidance": float(scale)}
+                for kind in ("wrong", "unsure") if row.conditional and not bad else ():
+                    where = {"kind": kind, "place": 0, "strip": 0, "index": 7}
+                    rows["failures"].append(tag_ | where | {"asked": 4, "shown": 9, "confidence": 0.8})
+                pair = {"sampler": row.samplers[0], "steps": params.sampling.guidance.sweep_steps, "arm": ""}
+                for asked, shown, images in ((4, 4, 9), (4, 9, 1)) if row.conditional and not bad else ():
+                    rows["confusion"].append(tag_ | pair | {"asked": asked, "shown": shown, "images": images})
+            places = Places(params.name)
+            frames = 2 * (params.probe.frames + 1)
+            for path, strips in (
+                (places.evaluation(key, seed).with_suffix(".png"), count),
+                (places.failures(key, seed), 4),
+                (places.probe(key, seed).with_suffix(".png"), frames),
+            ):
+                pictures.sheet(generator.integers(0, 256, (strips, 10, 8, 8), np.uint8), path)
     rows["arms"] = [
         arm_row(key, cell) for key in params.sampling.arms for cell in params.cells(key, params.seeds[0], "arms")
     ]
+    rows["prompts"] = [{"place": place, "prompt": f"bold upright {place % 10}"} for place in range(20)]
     rows["floors"] = [
         {
             "split": "test",
@@ -91,10 +105,12 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             }
             | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
-            | summary(cells, key, guidance)
+            | summary(cells, key, guidance, 2 * 0.5)
         )
     frames = {name: tables.frame(name, rows[name]) for name in tables.TABLES}
-    return frames | {"paradigms": ranked(frames["paradigms"])}
+    frames |= {"paradigms": ranked(frames["paradigms"])}
+    tables.write(Places(params.name).tables, frames)  # which the page carries in itself
+    return frames
 
 
 @pytest.fixture
@@ -110,8 +126,9 @@ def named(workplace):
 
 def test_text_from_params_is_shown_as_text(named):
     html = page.render(invented(named), named)
-    assert NASTY not in html and "<script" not in html
+    assert NASTY not in html and html.count("<script") == 2, "the page's own script and its data"
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "\\u003cscript\\u003ealert(1)" in html, "in the data too"
 
 
 def test_nothing_is_loaded_from_anywhere(named):
@@ -119,7 +136,9 @@ def test_nothing_is_loaded_from_anywhere(named):
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
     assert outside == []
-    assert html.count("<svg") == 7 and "data:image/png;base64," in html
+    charts = ("nfe", "seconds", "solvers", "guidance", "effects", "convergence", "training", "noise", "confusion")
+    assert html.count('<svg role="group"') == len(charts) == len(figures.figures(invented(named), named))
+    assert html.count("data:image/png;base64,") == 3 * len(named.paradigms)
 
 
 def test_the_same_tables_give_the_same_bytes(named):
@@ -134,8 +153,8 @@ def test_every_cell_and_its_number_are_on_the_page(named):
     grid, arms = first[first.arm == ""], first[first.arm != ""]
     for row in grid.itertuples():
         assert f"FID {finding.number(row.fid)}, NFE {row.nfe}" in html
-    expected = 2 * len(grid) + len(arms) + len(named.paradigms)
-    assert html.count('<span class="strip') == expected, "two rows of five for each cell, one for each arm and row"
+    assert html.count('<span class="strip half s') == 2 * len(grid), "two rows of five for each cell"
+    assert html.count('<span class="strip s') == len(arms) + len(named.paradigms), "one for each arm and row"
     assert len(arms) and all(f'<th scope="row">{arm}<' in html for arm in arms.arm)
     assert "Smoke run: do not cite" in html
     assert "not comparable with Inception FID" in html

@@ -37,7 +37,7 @@ def cell_id(paradigm: str, sampler: str, steps: int, guidance: float) -> str:
 
 def _scales(labels: list[str]) -> dict:
     styles = [style(i) for i in range(len(labels))]
-    legend = alt.Legend(title=None, orient="top", columns=4, symbolSize=70)
+    legend = alt.Legend(title=None, orient="top", columns=4, symbolSize=70, columnPadding=24)
     colour = alt.Scale(domain=labels, range=[s["colour"] for s in styles])
     return {
         "color": alt.Color("label:N", scale=colour, legend=legend),
@@ -99,14 +99,19 @@ def lines(
     layers: list[alt.Chart] = []
     if front is not None and len(front):
         step = alt.Chart(front.assign(text="Pareto front")).mark_line(
-            interpolate="step-after", strokeWidth=9, opacity=0.14, color=INK
+            interpolate="step-after", strokeWidth=9, opacity=0.2, color=INK
         )
         layers.append(step.encode(x=along, y=alt.Y(f"{y}:Q", scale=_scale(log_y)), description="text:N"))
     if cloud is not None and len(cloud):
-        said = cloud.assign(text=[described(row, row[y]) for _, row in cloud.iterrows()])
-        faint = alt.Chart(said).mark_point(filled=True, size=22, opacity=0.3)
-        up = alt.Y(f"{y}:Q", scale=_scale(log_y))
-        layers.append(faint.encode(x=along, y=up, color=scales["color"], shape=scales["shape"], description="text:N"))
+        # Opacity as a field: that of a mark would fade the legend's symbols too.
+        said = cloud.assign(text=[described(row, row[y]) for _, row in cloud.iterrows()], faint=0.35)
+        marks = alt.Chart(said).mark_point(filled=True, size=22)
+        layers.append(
+            marks.encode(
+                x=along, y=alt.Y(f"{y}:Q", scale=_scale(log_y)), color=scales["color"], shape=scales["shape"],
+                opacity=alt.Opacity("faint:Q", scale=None, legend=None), description="text:N",
+            )
+        )  # fmt: skip
     up = alt.Y("mean:Q", title=y_title, scale=_scale(log_y))
     layers.append(
         base.mark_line(strokeWidth=2).encode(y=up, strokeDash=scales["dash"], description="line:N", detail="line:N")

@@ -46,7 +46,7 @@ def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) 
     cloud = means[~means.cell.isin(set(main.cell))]
     # An unconditional row answers another question, so it beats nobody.
     rivals = means[means.paradigm.map({key: row.conditional for key, row in params.paradigms.items()}).astype(bool)]
-    common = {"log_x": True, "log_y": True, "floor": floor, "width": 820, "height": 400}
+    common = {"log_x": True, "log_y": True, "floor": floor, "width": 1000, "height": 420}
     result = {}
     for x, title in (("nfe", "network evaluations (log)"), ("seconds", "seconds per 1,000 images (log)")):
         if main[x].notna().any():
@@ -145,7 +145,9 @@ def effect_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, 
     panels = [(effects.ratios(frames, params, which), title) for which, title in EFFECTS]
     parts = [charts.effects(rows, title, names=index == 0) for index, (rows, title) in enumerate(panels) if len(rows)]
     name = "Ratios of FID between rows that differ in the network or in the objective"
-    return {"effects": charts.svg(alt.hconcat(*parts), name)} if parts else {}
+    # Room for labels in a font that is wider than the one the layout was measured with.
+    padding = {"left": 60, "right": 10, "top": 5, "bottom": 5}
+    return {"effects": charts.svg(alt.hconcat(*parts, padding=padding), name)} if parts else {}
 
 
 def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:

@@ -30,7 +30,8 @@ def grids(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Alb
                 cell = own.loc[(sampler, steps, scale, "")]
                 line.append({"strip": strip, "fid": number(cell.fid), "nfe": cell.nfe, "failed": cell.status != "ok"})
             lines.append({"sampler": sampler, "steps": steps, "cells": line})
-        facts = {"label": row.label, "conditional": row.conditional, "sprite": album.cells}
+        first = row.conditional and not any(sheet["open"] for sheet in result)
+        facts = {"label": row.label, "conditional": row.conditional, "sprite": album.cells, "open": first}
         result.append(facts | {"scales": scales, "lines": lines})
     return result
 

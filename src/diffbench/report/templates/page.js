@@ -172,7 +172,7 @@
     const cell = row.querySelector("th, td"), button = text("button", "↗", "go");
     button.type = "button";
     button.setAttribute("aria-label", `Explore ${row.dataset.cell}`);
-    cell.append(" ", button);
+    cell.insertBefore(button, cell.querySelector(".low"));
     row.addEventListener("click", () => open(row.dataset.cell));
   }
 
