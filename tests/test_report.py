@@ -2,115 +2,14 @@
 
 import re
 
-import pandas as pd
 import pytest
 import yaml
+from invented import invented
 
-from diffbench import config, pictures, tables
-from diffbench.files import Places
+from diffbench import config, tables
 from diffbench.report import figures, finding, page
 
 NASTY = "<script>alert(1)</script>"
-
-
-def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame]:
-    """Frames for every cell of a run with made-up numbers, and the pictures beside them."""
-    import numpy as np
-
-    from diffbench.aggregate import arm_row, chosen_guidance, ranked, summary
-
-    rows = {name: [] for name in tables.TABLES}
-    generator = np.random.default_rng(0)
-    for index, (key, row) in enumerate(params.paradigms.items()):
-        for seed in params.seeds:
-            tag = {"paradigm": key, "seed": seed}
-            bad = key in spoil
-            status = "failed" if bad else "ok"
-            count = 0
-            for steps in params.step_values(key):
-                for cell in params.cells(key, seed, steps):
-                    count += pictures.STRIPS
-                    own = cell.key
-                    fid = None if bad else 1 + index + 10 / cell.steps + 0.1 * seed
-                    rows["cells"].append(
-                        tag | own | {"nfe": None if bad else cell.steps, "status": status, "native": steps == "native"}
-                        | {"images": 50, "fid": fid, "recall": None if bad else 0.5}
-                        | {"pca_fid": None if bad else fid / 10}
-                    )  # fmt: skip
-                    rows["cost"].append(
-                        tag | own | {"stage": "sample", "seconds_per_1000": None if bad else 0.1 * cell.steps}
-                    )
-            if row.conditional:
-                rows["selection"] += [
-                    tag | {"sampler": row.samplers[0], "guidance": s, "fid": None if bad else s}
-                    for s in params.everywhere(key)
-                ]
-            for seen in (100, 200):
-                rows["convergence"].append(
-                    tag | {"images": seen, "status": status, "fid": None if bad else index + 100 / seen}
-                )
-            rows["cost"].append(tag | {"stage": "train", "sampler": "", "arm": "", "steps": 9, "seconds_per_1000": 0.5})
-            for within in params.convergence.within:
-                reached = {"images": None if bad else 200, "censored": bad, "budget": 200}
-                rows["thresholds"].append(tag | {"within": within, "fid": within / 2} | reached)
-            for low in (0.0, 0.5):
-                level = {"axis": "t", "low": low, "high": low + 0.5, "images": 50}
-                rows["noise_error"].append(tag | level | {"x0_error": None if bad else low + 0.1 * (index + 1)})
-            straight = {"path_over_chord": None if bad else 1.1 + index / 10, "reason": "failed" if bad else ""}
-            rows["straightness"].append(tag | {"steps": 8, "images": 50} | straight)
-            rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
-            for scale in params.everywhere(key):
-                tag_ = tag | {"guidance": float(scale)}
-                for kind in ("wrong", "unsure") if row.conditional and not bad else ():
-                    where = {"kind": kind, "place": 0, "strip": 0, "index": 7}
-                    rows["failures"].append(tag_ | where | {"asked": 4, "shown": 9, "confidence": 0.8})
-                pair = {"sampler": row.samplers[0], "steps": params.sampling.guidance.sweep_steps, "arm": ""}
-                for asked, shown, images in ((4, 4, 9), (4, 9, 1)) if row.conditional and not bad else ():
-                    rows["confusion"].append(tag_ | pair | {"asked": asked, "shown": shown, "images": images})
-            places = Places(params.name)
-            frames = 2 * (params.probe.frames + 1)
-            for path, strips in (
-                (places.evaluation(key, seed).with_suffix(".png"), count),
-                (places.failures(key, seed), 4),
-                (places.probe(key, seed).with_suffix(".png"), frames),
-            ):
-                pictures.sheet(generator.integers(0, 256, (strips, 10, 8, 8), np.uint8), path)
-    rows["arms"] = [
-        arm_row(key, cell) for key in params.sampling.arms for cell in params.cells(key, params.seeds[0], "arms")
-    ]
-    rows["prompts"] = [{"place": place, "prompt": f"bold upright {place % 10}"} for place in range(20)]
-    rows["floors"] = [
-        {
-            "split": "test",
-            "images": 50,
-            "fid": 0.5,
-            "pca_fid": 0.04321,
-            "recall": 0.9,
-            "digit_error": 0.01,
-            "brightness": 0.3,
-        }
-    ]
-    rows["provenance"] = [
-        {"key": "commit", "value": "abc"},
-        {"key": "device", "value": "cpu"},
-        {"key": "precision", "value": "float32"},
-    ]
-    cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
-    for key, row in params.paradigms.items():
-        guidance = chosen_guidance(selection, key) if row.conditional else 0.0
-        rows["paradigms"].append(
-            {
-                name: getattr(row, name)
-                for name in ("label", "role", "network", "path", "target", "times", "conditional")
-            }
-            | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
-            | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
-            | summary(cells, key, guidance, 2 * 0.5)
-        )
-    frames = {name: tables.frame(name, rows[name]) for name in tables.TABLES}
-    frames |= {"paradigms": ranked(frames["paradigms"])}
-    tables.write(Places(params.name).tables, frames)  # which the page carries in itself
-    return frames
 
 
 @pytest.fixture

@@ -1,0 +1,437 @@
+"""The page in a real browser: what it loads, whom it serves, and what its script does."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from invented import invented
+
+from diffbench import config, tables
+from diffbench.claims import judge
+from diffbench.files import Places
+from diffbench.report import page as report
+from diffbench.report.charts import cell_id
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update")
+NASTY = "<script>alert(1)</script>"
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium of the system's, or the one that ``playwright install chromium`` brought."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_api.sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium: install the system's, or give 'playwright install chromium'")
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
+        started = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *sandbox])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The digits preset's page with made-up numbers, a nasty label and a failed paradigm; its path and its frames."""
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "workflow").mkdir()
+    for name in ("presets", "schemas"):
+        shutil.copytree(ROOT / "workflow" / name, folder / "workflow" / name)
+    shutil.copy(ROOT / "workflow/claims.yaml", folder / "workflow/claims.yaml")
+    shutil.copy(ROOT / "workflow/presets/mnist.yaml", folder / "params.yaml")
+    preset = folder / "workflow/presets/digits.yaml"
+    changes = yaml.safe_load(preset.read_text())
+    changes["paradigms"]["sd2"]["label"] = NASTY
+    preset.write_text(yaml.safe_dump(changes))
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        params = config.load("digits")
+        frames = invented(params, spoil={"dit"})
+        judge.run(params)
+        report.run(params)
+        places = Places(params.name)
+        frames |= {name: tables.read(places.tables, name) for name in ("claims", "claim_parts")}
+        yield places.report.resolve(), frames, params
+    finally:
+        os.chdir(before)
+
+
+class Opened:
+    """A page with what went wrong on it."""
+
+    def __init__(self, browser, url: str, **options):
+        self.context = browser.new_context(offline=True, **options)
+        self.page = self.context.new_page()
+        self.troubles: list[str] = []
+        self.page.on("console", lambda said: self.troubles.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", self._request)
+        self.page.goto(url)
+
+    def _request(self, request) -> None:
+        if not request.url.startswith(("file://", "data:", "about:")):
+            self.troubles.append(f"asks for {request.url}")
+
+
+@pytest.fixture
+def opened(browser, built):
+    """Opens the page; every context is closed at the end."""
+    contexts = []
+
+    def open_(fragment: str = "", path: Path | None = None, **options) -> Opened:
+        options = {"viewport": {"width": 1280, "height": 860}} | options
+        found = Opened(browser, (path or built[0]).as_uri() + fragment, **options)
+        contexts.append(found.context)
+        return found
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def violations(page) -> list[str]:
+    """What axe finds with every detail open; charts apart, whose labels have a test of their own."""
+    page.evaluate("for (const element of document.querySelectorAll('details')) element.open = true")
+    found = axe_api.Axe().run(page, context={"exclude": [["figure svg"]]}).response["violations"]
+    return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
+
+
+def overflow(page) -> int:
+    """Pixels by which the page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+def unlabelled(page) -> int:
+    """Pictures and figures without a name."""
+    return page.evaluate(
+        "[...document.querySelectorAll('[role=img], [role=group], figure svg')]"
+        ".filter((e) => !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby')).length"
+    )
+
+
+def test_nothing_leaves_the_page_and_nothing_fails(opened):
+    shown = opened()
+    assert shown.page.evaluate("document.querySelectorAll('.script:not([hidden])').length") > 0, "the script ran"
+    assert shown.troubles == []
+    assert unlabelled(shown.page) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}],
+    ids=["light", "dark", "phone"],
+)
+def test_axe_finds_nothing_and_the_page_never_scrolls_sideways(opened, options):
+    shown = opened(**options)
+    assert violations(shown.page) == []
+    assert overflow(shown.page) <= 0
+
+
+def test_text_from_params_is_text(opened):
+    shown = opened()
+    shown.page.on("dialog", lambda dialog: shown.troubles.append("a dialog"))
+    assert NASTY in shown.page.inner_text("#summary")
+    shown.page.select_option("#left-paradigm", "sd2")
+    assert shown.page.inner_text("#left .pane-name") == NASTY and shown.troubles == []
+
+
+def figures_of(page, side: str) -> dict[str, str]:
+    rows = page.eval_on_selector_all(
+        f"#{side} .pane-figures tr", "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def test_sliders_go_by_keyboard_and_show_the_cells_own_figures(opened, built):
+    _, frames, params = built
+    page = opened().page
+    page.select_option("#left-paradigm", "sd1")
+    page.select_option("#right-paradigm", "sd3")
+    page.focus("#steps")
+    page.keyboard.press("Home")
+    assert page.get_attribute("#steps", "aria-valuetext") == "2 steps"
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("#steps", "aria-valuetext") == "8 steps"
+    page.focus("#guidance")
+    page.keyboard.press("End")
+    assert page.inner_text("#guidance-value") == "7.5"
+    cells = frames["cells"]
+    for side, key, sampler in (("left", "sd1", "ddim"), ("right", "sd3", "euler")):
+        own = cells[(cells.paradigm == key) & (cells.sampler == sampler) & (cells.steps == 8) & (cells.guidance == 7.5)]
+        assert own.arm.eq("").all() and len(own) == len(params.seeds)
+        assert float(figures_of(page, side)["FID"]) == pytest.approx(own.fid.mean(), abs=0.005)
+        assert page.is_visible(f"#{side} .cell")
+    page.focus("#steps")
+    page.keyboard.press("End")
+    assert "Not in this run: ddim has 2, 8, 20 steps." in page.inner_text("#left"), (
+        "a missing cell is said to be missing"
+    )
+    assert page.is_hidden("#left .cell") and figures_of(page, "left") == {}
+
+
+def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, built):
+    _, frames, params = built
+    page = opened().page
+    data = json.loads(page.inner_text("#data"))
+    commands = page.evaluate(
+        """() => {
+        const data = JSON.parse(document.getElementById("data").textContent), said = {};
+        for (const [key, row] of Object.entries(data.paradigms)) for (const name of Object.keys(row.cells)) {
+          const [sampler, steps, guidance] = name.split("/");
+          location.hash = "#explore?left=" + key + "/" + sampler + "&steps=" + steps + "&guidance=" + guidance;
+          dispatchEvent(new HashChangeEvent("hashchange"));
+          said[key + "/" + name] = document.querySelector("#left .pane-command").textContent;
+        }
+        return said; }"""
+    )
+    grid = frames["cells"][frames["cells"].arm == ""]
+    names = {cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in grid.itertuples()}
+    assert set(commands) == names and data["run"] == "digits"
+    outputs = {
+        f"results/digits/samples/{key}/0/{steps}.npz" for key in params.paradigms for steps in params.step_values(key)
+    }
+    for name, command in commands.items():
+        target = command.removeprefix("snakemake --cores all ")
+        assert target in outputs and f"/{name.split('/')[0]}/" in target
+        stage, cell = target.rsplit("/", 1)[1].removesuffix(".npz"), name.split("/", 1)[1]
+        made = params.cells(name.split("/")[0], 0, stage)
+        assert cell in {cell_id("x", c.sampler, c.steps, c.guidance).split("/", 1)[1] for c in made}
+
+
+def test_the_address_keeps_the_view(opened):
+    view = "#explore?left=unet-eps/dpmpp-2m&right=sd3/euler&steps=20&guidance=1.25"
+    page = opened(view).page
+    assert page.input_value("#left-paradigm") == "unet-eps" and page.input_value("#left-sampler") == "dpmpp-2m"
+    assert page.inner_text("#right .pane-what") == "euler, 20 steps, guidance 1.25"
+    page.focus("#steps")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("location.hash") == view.replace("steps=20", "steps=8")
+    nonsense = opened("#explore?left=nobody/ddim&right=sd3/nothing&steps=7&guidance=x")
+    assert nonsense.troubles == [] and nonsense.page.input_value("#right-paradigm") == "sd3"
+
+
+def test_a_link_opens_what_it_names(opened, built):
+    page = opened("#claim-4").page
+    assert page.evaluate("document.getElementById('claim-4').open")
+    targets = page.eval_on_selector_all("a[href^='#']", "(links) => links.map((link) => link.getAttribute('href'))")
+    assert len(targets) > 40
+    assert [t for t in set(targets) if not page.evaluate("(id) => !!document.getElementById(id)", t[1:])] == []
+    assert page.locator("#claims .claims tbody tr").count() == len(built[1]["claims"])
+
+
+def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built):
+    _, frames, _ = built
+    page = opened().page
+    labels = page.eval_on_selector_all(
+        "#cost figure:first-of-type svg [data-cell]", "(marks) => marks.map((mark) => mark.getAttribute('aria-label'))"
+    )
+    cells = frames["cells"]
+    drawn = cells[(cells.arm == "") & (cells.status == "ok")]
+    points = {cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in drawn.itertuples()}
+    assert len(labels) == len(points) and all(re.search(r": FID [\d.]+ at network evaluations \d+", x) for x in labels)
+    page.locator("#cost svg [data-cell][tabindex='0']").first.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    cell = page.evaluate("document.activeElement.dataset.cell")
+    said = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    page.keyboard.press("Enter")
+    key, sampler, steps, _ = cell.split("/")
+    assert page.input_value("#left-paradigm") == key and page.input_value("#left-sampler") == sampler
+    assert f"{steps} step" in page.inner_text("#left .pane-what")
+    assert float(figures_of(page, "left")["FID"]) == pytest.approx(float(re.search("FID ([0-9.]+)", said)[1]), rel=5e-3)
+    assert page.locator(f"svg [data-cell='{cell}'].here").count() >= 1, "the cell is ringed where it is drawn"
+
+
+def test_rows_open_their_cell(opened):
+    page = opened().page
+    row = page.locator("#summary .summary tr[data-cell]").nth(2)
+    cell = row.get_attribute("data-cell")
+    row.get_by_role("button").click()
+    assert page.input_value("#left-paradigm") == cell.split("/")[0]
+    assert page.evaluate("location.hash").startswith(f"#explore?left={'/'.join(cell.split('/')[:2])}&")
+
+
+def column(page, table: str, name: str) -> list[str]:
+    index = page.eval_on_selector_all(
+        f"{table} thead th", "(heads, name) => heads.findIndex((head) => head.dataset.sort === name)", name
+    )
+    return page.eval_on_selector_all(
+        f"{table} tbody tr:not([hidden]):not(.floor)",
+        "(rows, i) => rows.map((row) => row.cells[i].dataset.v ?? row.cells[i].textContent)",
+        index,
+    )
+
+
+def test_tables_sort_both_ways_with_missing_values_last(opened):
+    page = opened().page
+    page.evaluate("document.getElementById('rows').open = true")
+    head = page.locator("#rows th[data-sort='fid']")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    values = column(page, "#rows", "fid")
+    known = [float(value) for value in values if value]
+    assert (
+        known == sorted(known)
+        and len(known) < len(values)
+        and values[len(known) :] == [""] * (len(values) - len(known))
+    )
+    head.get_by_role("button").click()
+    values = [float(value) for value in column(page, "#rows", "fid") if value]
+    assert values == sorted(known, reverse=True) and column(page, "#rows", "fid")[-1] == ""
+    page.locator("#summary .summary th[data-sort='few_fid']").get_by_role("button").click()
+    rows = page.locator("#summary .summary tbody tr")
+    assert "real test images" in rows.last.inner_text(), "what is no row of the run stays below"
+
+
+def test_rows_are_filtered_by_words_and_by_paradigm(opened, built):
+    cells = built[1]["cells"]
+    page = opened().page
+    page.evaluate("document.getElementById('rows').open = true")
+    page.fill("#holds", "dpmpp failed")
+    wanted = cells[(cells.sampler == "dpmpp-2m") & (cells.status == "failed")]
+    assert page.inner_text("#count") == f"{len(wanted)} rows" and len(wanted) > 0
+    page.fill("#holds", "")
+    page.select_option("#only", "sd3")
+    assert set(column(page, "#rows", "paradigm")) == {"sd3"}
+    assert page.inner_text("#count") == f"{(cells.paradigm == 'sd3').sum()} rows"
+
+
+def test_downloads_are_the_tables_themselves(opened, built):
+    page = opened().page
+    for kind in ("csv", "parquet"):
+        with page.expect_download() as waiting:
+            page.click(f"a[download='cells.{kind}']")
+        got = Path(waiting.value.path()).read_bytes()
+        assert got == (built[0].parent / "tables" / f"cells.{kind}").read_bytes()
+
+
+def test_numbers_on_the_page_are_those_of_the_csv(opened, built):
+    folder = built[0].parent / "tables"
+    page = opened().page
+    with (folder / "cells.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for name in ("fid", "recall", "pca_fid"):
+        shown = column(page, "#rows", name)
+        assert [float(v) if v else None for v in shown] == [float(r[name]) if r[name] else None for r in rows], name
+    summary = pd.read_csv(folder / "paradigms.csv").set_index("paradigm")
+    keys = page.eval_on_selector_all("#summary .summary tr[data-p]", "(rows) => rows.map((row) => row.dataset.p)")
+    for name in ("few_fid", "best_fid", "target_nfe", "recall"):
+        values = [float(value) if value else None for value in column(page, "#summary .summary", name)]
+        expected = [summary[name][key] for key in keys[: len(values)]]
+        assert values == [None if pd.isna(value) else value for value in expected], name
+
+
+def test_a_paradigm_is_highlighted_everywhere_and_let_go(opened):
+    page = opened().page
+    chip = page.locator(".chip[data-p='sd3']")
+    chip.click()
+    assert chip.get_attribute("aria-pressed") == "true"
+    dimmed = "[...document.querySelectorAll('[data-p]:not(.chip)')].filter((e) => getComputedStyle(e).opacity < 0.2)"
+    page.wait_for_function(f"{dimmed}.length > 100")
+    assert page.evaluate(f"new Set({dimmed}.map((e) => e.dataset.p)).has('sd3')") is False
+    page.keyboard.press("Escape")
+    assert chip.get_attribute("aria-pressed") == "false"
+
+
+def test_the_denoising_is_scrubbed_by_hand_and_never_plays(opened, built):
+    page = opened().page
+    place = "getComputedStyle(document.querySelector('.film .frame')).backgroundPositionY"
+    page.focus("#frame")
+    page.keyboard.press("Home")
+    assert page.get_attribute("#frame", "aria-valuetext") == "t = 1"
+    first = page.evaluate(place)
+    page.wait_for_timeout(300)
+    assert page.evaluate(place) == first, "no autoplay"
+    page.keyboard.press("End")
+    assert page.get_attribute("#frame", "aria-valuetext") == "t = 0" and page.evaluate(place) != first
+    assert "the training failed" in page.inner_text("#denoising .film[data-p='dit']")
+
+
+def test_without_javascript_all_but_exploring_is_there(opened):
+    shown = opened(java_script_enabled=False)
+    page = shown.page
+    assert page.locator("figure svg").count() >= 8 and page.is_visible("#cost figure svg")
+    assert page.is_visible("#summary .strip") and page.is_visible("#denoising .still")
+    assert page.is_visible("#left .cell") and page.is_hidden("#controls") and page.is_hidden(".chips")
+    assert "needs JavaScript" in page.inner_text("#explore")
+
+
+def test_on_paper_everything_is_open_and_nothing_is_a_control(opened, tmp_path):
+    page = opened().page
+    paper = page.pdf(prefer_css_page_size=True)
+    assert paper.startswith(b"%PDF")
+    pages = max(map(int, re.findall(rb"/Count (\d+)", paper)))
+    assert 5 <= pages <= 60
+    page.emulate_media(media="print")
+    assert page.is_hidden("nav") and page.is_hidden("#controls") and page.is_visible("#denoising .still")
+    still = opened(java_script_enabled=False)
+    still.page.emulate_media(media="print")
+    part = still.page.locator(".card .part").first
+    assert part.bounding_box()["height"] > 20, "details are open on paper without the script too"
+
+
+def test_motion_stops_where_it_is_not_wanted(opened):
+    page = opened(reduced_motion="reduce").page
+    assert page.evaluate("getComputedStyle(document.querySelector('tr[data-p]')).transitionDuration") in ("0s", "")
+
+
+def test_it_is_small_and_paints_fast(opened, built):
+    assert built[0].stat().st_size < 8e6
+    paints = []
+    for _ in range(3):
+        page = opened().page
+        paint = "performance.getEntriesByName('first-contentful-paint').map((entry) => entry.startTime)[0]"
+        page.wait_for_function(f"{paint} !== undefined")
+        paints.append(page.evaluate(paint))
+    assert sorted(paints)[1] < 1000, paints
+
+
+DEFECTS = {
+    "contrast": ("</style>", ".note { color: #d8d8d8 !important; }</style>"),
+    "alt": ('aria-label="DDPM: ten samples"', ""),
+    "label": ('<label>Paradigm <select id="only">', '<span>Paradigm <select id="only">'),
+    "image": ("<main>", '<main><img alt="" src="https://example.org/x.png">'),
+    "error": ('"use strict";', '"use strict"; missing();'),
+    "overflow": ("<main>", '<main><div style="width:3000px">wide</div>'),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_seeded_defects_are_caught(opened, built, tmp_path, defect):
+    """The checks above can fail: each of these mistakes shows in one of them."""
+    old, new = DEFECTS[defect]
+    html = built[0].read_text()
+    assert old in html
+    html = html.replace(old, new, 1)
+    html = html.replace("script-src 'sha256-", "script-src 'unsafe-inline' 'x-", 1)  # a changed script would not run
+    path = tmp_path / "defect.html"
+    path.write_text(html)
+    shown = opened(path=path)
+    found = {
+        "contrast": lambda: any("color-contrast" in v for v in violations(shown.page)),
+        "alt": lambda: unlabelled(shown.page) > 0,
+        "label": lambda: any("label" in v for v in violations(shown.page)),
+        "image": lambda: any("example.org" in trouble for trouble in shown.troubles),
+        "error": lambda: any("missing" in trouble for trouble in shown.troubles),
+        "overflow": lambda: overflow(shown.page) > 0,
+    }
+    assert found[defect]()
+
+
+def test_an_injected_script_does_not_run(opened, built, tmp_path):
+    path = tmp_path / "injected.html"
+    path.write_text(built[0].read_text().replace("<main>", "<main><script>document.title = 'mine'</script>", 1))
+    shown = opened(path=path)
+    assert shown.page.title() == "diffbench: digits"
+    assert any("Content Security Policy" in trouble for trouble in shown.troubles)
