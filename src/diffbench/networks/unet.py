@@ -14,10 +14,19 @@ def norm(channels: int) -> nn.GroupNorm:
 def double(x: Tensor) -> Tensor:
     """Nearest-neighbour upsampling by 2, (B, C, H, W) to (B, C, 2 H, 2 W).
 
-    By expanding, because the gradient of ``interpolate`` is not deterministic on CUDA.
+    By expanding, because the gradient of ``interpolate`` is not deterministic on CUDA. With the channels last, as the
+    convolutions around it are, so that there is one copy.
     """
     b, c, h, w = x.shape
-    return x[:, :, :, None, :, None].expand(b, c, h, 2, w, 2).reshape(b, c, 2 * h, 2 * w)
+    pixels = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(b, h, 2, w, 2, c)
+    return pixels.reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+
+class Pointwise(nn.Linear):
+    """A 1 x 1 convolution, (B, C, H, W) to (B, C', H, W), as the matrix product it is where the channels come last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ResBlock(nn.Module):
@@ -28,7 +37,7 @@ class ResBlock(nn.Module):
         self.first = nn.Sequential(norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(time, outputs))
         self.second = nn.Sequential(norm(outputs), nn.SiLU(), zero(nn.Conv2d(outputs, outputs, 3, padding=1)))
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.skip = Pointwise(inputs, outputs) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.first(x) + self.time(time)[:, :, None, None]
@@ -64,7 +73,7 @@ class SpatialTransformer(nn.Module):
         self.self_attention = Attention(channels, heads)
         self.cross_attention = Attention(channels, heads, context) if context else None
         self.feed_forward = nn.Sequential(nn.LayerNorm(channels), mlp(channels, 2)) if context else None
-        self.out = zero(nn.Conv2d(channels, channels, 1))
+        self.out = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
         h = self.norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
@@ -72,7 +81,7 @@ class SpatialTransformer(nn.Module):
         if self.cross_attention is not None:
             h = self.cross_attention(h, tokens)
             h = h + self.feed_forward(h)
-        return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return x + self.out(h).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 class UNet(nn.Module):
