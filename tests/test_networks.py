@@ -8,6 +8,7 @@ from diffbench.data.prompts import NULL
 from diffbench.networks import NETWORKS
 from diffbench.networks.dit import patchify, unpatchify
 from diffbench.networks.layers import patch_positions
+from diffbench.networks.unet import Conv3x3, Pointwise, double
 
 SIZES = {
     "unet": {"channels": [8, 16], "blocks": 1, "heads": 2, "context": 16},
@@ -123,6 +124,28 @@ def test_the_last_text_stream_only_feeds_the_image():
     last = awake("mmdit").blocks[-1]
     assert last.text.pre_only and not hasattr(last.text, "mlp")
     assert last(torch.randn(2, 3, 16), torch.randn(2, 16, 16), torch.randn(2, 16))[0] is None
+
+
+@pytest.mark.parametrize("side", [2, 4, 7])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_unets_own_operations_are_torchs(side, layout):
+    """Faster ways to write a convolution of 2 x 2 maps, a 1 x 1 convolution and doubling: values and gradients."""
+    torch.manual_seed(0)
+    square, point = Conv3x3(5, 6).to(memory_format=layout), Pointwise(5, 6)
+    pairs = [
+        (square, lambda x: torch.nn.functional.conv2d(x, square.weight, square.bias, padding=1)),
+        (point, lambda x: torch.nn.functional.conv2d(x, point.weight[:, :, None, None], point.bias)),
+        (double, lambda x: torch.nn.functional.interpolate(x, scale_factor=2)),
+    ]
+    for ours, theirs in pairs:
+        x = torch.randn(3, 5, side, side).to(memory_format=layout).requires_grad_()
+        found, expected = ours(x), theirs(x)
+        torch.testing.assert_close(found, expected)
+        weights = list(ours.parameters()) if isinstance(ours, torch.nn.Module) else []
+        upstream = torch.randn_like(expected)
+        gradients = (torch.autograd.grad(out, [x, *weights], upstream) for out in (found, expected))
+        for mine, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(mine, other)
 
 
 @pytest.mark.parametrize("patch", [1, 2, 4])

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from .layers import PromptEmbedding, TimeEmbedding, attend, mlp, zero
 
@@ -14,10 +15,41 @@ def norm(channels: int) -> nn.GroupNorm:
 def double(x: Tensor) -> Tensor:
     """Nearest-neighbour upsampling by 2, (B, C, H, W) to (B, C, 2 H, 2 W).
 
-    By expanding, because the gradient of ``interpolate`` is not deterministic on CUDA.
+    Written as two concatenations with the channels last, as the convolutions around it have them: one copy forward,
+    and backward two sums of halves. The gradient of ``interpolate`` is not deterministic on CUDA.
     """
     b, c, h, w = x.shape
-    return x[:, :, :, None, :, None].expand(b, c, h, 2, w, 2).reshape(b, c, 2 * h, 2 * w)
+    pixels = x.permute(0, 2, 3, 1)  # (B, H, W, C)
+    rows = torch.cat([pixels, pixels], dim=3).reshape(b, h, 2 * w * c)
+    return torch.cat([rows, rows], dim=2).reshape(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+
+class Pointwise(nn.Linear):
+    """A 1 x 1 convolution, (B, C, H, W) to (B, C', H, W), as the matrix product it is where the channels come last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3 x 3 convolution that keeps the size of its maps, (B, C, H, W) to (B, C', H, W).
+
+    On maps of 2 x 2 every output sees every input, so there it is one matrix product of the four pixels' channels: half
+    the multiplications of a padded convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (2, 2):
+            return super().forward(x)
+        kernel = self.weight.permute(0, 2, 3, 1)  # (C', 3, 3, C)
+        # What output pixel (i, j) sees of the kernel, for the four of them: (4, C', 2, 2, C).
+        seen = torch.stack([kernel[:, 1 - i : 3 - i, 1 - j : 3 - j] for i in (0, 1) for j in (0, 1)])
+        pixels = x.permute(0, 2, 3, 1).flatten(1)  # (B, 4 C)
+        out = linear(pixels, seen.reshape(-1, pixels.shape[1]), self.bias.repeat(4))
+        return out.unflatten(1, (2, 2, -1)).permute(0, 3, 1, 2)
 
 
 class ResBlock(nn.Module):
@@ -25,10 +57,10 @@ class ResBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, time: int):
         super().__init__()
-        self.first = nn.Sequential(norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.first = nn.Sequential(norm(inputs), nn.SiLU(), Conv3x3(inputs, outputs))
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(time, outputs))
-        self.second = nn.Sequential(norm(outputs), nn.SiLU(), zero(nn.Conv2d(outputs, outputs, 3, padding=1)))
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.second = nn.Sequential(norm(outputs), nn.SiLU(), zero(Conv3x3(outputs, outputs)))
+        self.skip = Pointwise(inputs, outputs) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.first(x) + self.time(time)[:, :, None, None]
@@ -64,7 +96,7 @@ class SpatialTransformer(nn.Module):
         self.self_attention = Attention(channels, heads)
         self.cross_attention = Attention(channels, heads, context) if context else None
         self.feed_forward = nn.Sequential(nn.LayerNorm(channels), mlp(channels, 2)) if context else None
-        self.out = zero(nn.Conv2d(channels, channels, 1))
+        self.out = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
         h = self.norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
@@ -72,7 +104,7 @@ class SpatialTransformer(nn.Module):
         if self.cross_attention is not None:
             h = self.cross_attention(h, tokens)
             h = h + self.feed_forward(h)
-        return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return x + self.out(h).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 class UNet(nn.Module):
