@@ -35,7 +35,7 @@ def test_nothing_is_loaded_from_anywhere(named):
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
     assert outside == []
-    charts = ("nfe", "seconds", "solvers", "guidance", "effects", "convergence", "training", "noise", "confusion")
+    charts = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "confusion")  # no 2 x 2
     assert html.count('<svg role="group"') == len(charts) == len(figures.figures(invented(named), named))
     assert html.count("data:image/png;base64,") == 3 * len(named.paradigms)
 

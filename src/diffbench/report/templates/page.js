@@ -169,7 +169,7 @@
   }
   for (const row of all("tr[data-cell]")) {
     row.classList.add("open");
-    const cell = row.querySelector("th, td"), button = text("button", "↗", "go");
+    const cell = row.querySelector("th, td"), button = text("button", "", "go"); // its arrow is the style's, no text of the cell
     button.type = "button";
     button.setAttribute("aria-label", `Explore ${row.dataset.cell}`);
     cell.insertBefore(button, cell.querySelector(".low"));
