@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -220,6 +221,12 @@ def _params(arguments: argparse.Namespace) -> None:
     print(yaml.safe_dump(params.raw, sort_keys=False, width=110, default_flow_style=None), end="")
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from .compare import run
+
+    return 0 if run(arguments.left, arguments.right, arguments.csv, arguments.all) else 1
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="diffbench", description=__doc__)
@@ -240,6 +247,11 @@ def parser() -> argparse.ArgumentParser:
     params.add_argument("--preset", help="a preset instead of params.yaml")
     params.add_argument("--write", action="store_true", help="write the preset to params.yaml")
     params.add_argument("--force", action="store_true", help="overwrite edits")
+    compare = commands.add_parser("compare", help="whether two runs agree within seed noise (exit code 1: they do not)")
+    compare.add_argument("left", help="a run's name, or a folder of tables")
+    compare.add_argument("right", nargs="?", help="the same; by default the committed reference of the left run")
+    compare.add_argument("--csv", type=Path, metavar="FILE", help="write the table of cells")
+    compare.add_argument("--all", action="store_true", help="print every cell, not only those that differ")
     return top
 
 
@@ -250,6 +262,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "params":
             _params(arguments)
             return 0
+        if arguments.command == "compare":
+            return _compare(arguments)
         params = config.load(arguments.run)
         if arguments.command in NEEDS_PARADIGM:
             if arguments.paradigm not in params.paradigms:
