@@ -52,8 +52,8 @@ DIFFER = ("differs", "failed left", "failed right")
 class Metric:
     """A score that is compared: its scale, what counts as a trifle on it, and whether the classifier enters it.
 
-    ``weight`` is its part of the 5%. ``counted``: a share of images each of which is right or wrong, so that it cannot
-    vary less than a count of so many.
+    ``weight`` is its part of the 5%. ``counted``: a share of images, so a multiple of one over their number; seeds that
+    tie on it are no more certain than a count of so many.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Metric:
 METRICS = (
     Metric("fid", "ratio", 0.05, judged=True, weight=4.0),
     Metric("pca_fid", "ratio", 0.05, judged=False, weight=4.0),
-    Metric("recall", "difference", 0.025, judged=True),
+    Metric("recall", "difference", 0.025, judged=True, counted=True),
     Metric("digit_error", "difference", 0.005, judged=True, counted=True),
     Metric("slant_error", "difference", 0.005, judged=False, counted=True),
 )
