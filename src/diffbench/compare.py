@@ -17,8 +17,8 @@ variance, so it is pooled (Student's t), which also lets one seed be held agains
 
 FID, recall and digit error depend on the run's own classifier, of which there is one, not one a seed. On the 8 x 8
 digits the same samples score an FID that varies by a fifth between classifiers trained alike, three times as much as
-between training seeds, and by a tenth after division by the real images' FID. So where the classifiers differ, these
-are shown and not tested, and the metrics that need no classifier decide.
+between training seeds, and by a tenth after division by the real images' FID (benchmarks/classifiers.py). So where the
+classifiers differ, these are shown and not tested, and the metrics that need no classifier decide.
 
 Claims disagree where both runs decided and not both can be right: supported against contradicted, or against
 equivalent. Supported against inconclusive is a matter of power. Contradicted against equivalent can both be right: a
@@ -476,7 +476,7 @@ def frames(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -> Com
             floors = [float(tables.floor(own["floors"]).fid) for own in (left, right)]
             notes.append(
                 f"the runs' classifiers differ (real test images score FID {floors[0]:.3g} and {floors[1]:.3g}), so "
-                f"{judged} are shown but not tested: another classifier moves them more than another seed"
+                f"{judged} are shown but not tested: seed noise does not say how far another classifier moves them"
             )
         if (cells.says == "other number of images").any():
             notes.append("the number of images of a cell differs, on which these scores depend: shown but not tested")
