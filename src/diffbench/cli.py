@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -220,6 +221,22 @@ def _params(arguments: argparse.Namespace) -> None:
     print(yaml.safe_dump(params.raw, sort_keys=False, width=110, default_flow_style=None), end="")
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from .compare import run
+
+    return 0 if run(arguments.left, arguments.right, arguments.csv, arguments.all) else 1
+
+
+def _article(arguments: argparse.Namespace) -> int:
+    from .article import run
+
+    run(arguments.run, arguments.write)
+    return 0
+
+
+APART = {"compare": _compare, "article": _article}  # they read tables only, of runs whose params may be gone
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="diffbench", description=__doc__)
@@ -240,6 +257,14 @@ def parser() -> argparse.ArgumentParser:
     params.add_argument("--preset", help="a preset instead of params.yaml")
     params.add_argument("--write", action="store_true", help="write the preset to params.yaml")
     params.add_argument("--force", action="store_true", help="overwrite edits")
+    compare = commands.add_parser("compare", help="whether two runs agree within seed noise (exit code 1: they do not)")
+    compare.add_argument("left", help="a run's name, or a folder of tables")
+    compare.add_argument("right", nargs="?", help="the same; by default the committed reference of the left run")
+    compare.add_argument("--csv", type=Path, metavar="FILE", help="write the table of cells")
+    compare.add_argument("--all", action="store_true", help="print every cell, not only those that differ")
+    article = commands.add_parser("article", help="the page on the article's claims and formulas, from a run's tables")
+    article.add_argument("run", help="a run's name, a reference's, or a folder of tables")
+    article.add_argument("--write", type=Path, metavar="FILE", help="docs/article.md; by default it is printed")
     return top
 
 
@@ -250,6 +275,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "params":
             _params(arguments)
             return 0
+        if arguments.command in APART:
+            return APART[arguments.command](arguments)
         params = config.load(arguments.run)
         if arguments.command in NEEDS_PARADIGM:
             if arguments.paradigm not in params.paradigms:
