@@ -36,6 +36,7 @@ def workplace(tmp_path, monkeypatch):
     for name in ("presets", "schemas"):
         shutil.copytree(ROOT / "workflow" / name, tmp_path / "workflow" / name)
     shutil.copy(ROOT / "workflow/presets/mnist.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,6 +49,7 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     shutil.copytree(ROOT / "workflow", folder / "workflow")
     shutil.copy(ROOT / "workflow/presets/mnist.yaml", folder / "params.yaml")
+    shutil.copy(ROOT / "dvc.yaml", folder)
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -10,6 +10,7 @@ import yaml
 from . import __version__, config
 from .errors import UserError
 from .files import Places, replacing
+from .made import recording
 
 
 def _train(params: config.Params, arguments: argparse.Namespace) -> None:
@@ -243,6 +244,13 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def command_line(arguments: argparse.Namespace) -> str:
+    """A job's command as both engines write it."""
+    words = ["python -m diffbench", arguments.command, arguments.run]
+    words += [f"--{name} {getattr(arguments, name)}" for name in ("paradigm", "seed", "steps") if name in arguments]
+    return " ".join(words)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 2 for a mistake of the user's, which is told in one line each."""
     arguments = parser().parse_args(argv)
@@ -258,7 +266,8 @@ def main(argv: list[str] | None = None) -> int:
                 )
             if arguments.seed not in params.seeds:
                 raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
-        STAGES[arguments.command][0](params, arguments)
+        with recording(params, command_line(arguments)):
+            STAGES[arguments.command][0](params, arguments)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

@@ -21,6 +21,7 @@ PARAMS = Path("params.yaml")
 PRESETS = Path("workflow/presets")
 EXTENSIONS = Path("workflow/extensions")
 CLAIMS = Path("workflow/claims.yaml")
+DAG = Path("dvc.yaml")
 FULL = "mnist"
 NATIVE = "native"
 ARMS = "arms"

@@ -10,36 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import tables
 from .config import CLAIMS, PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
-from .provenance import commit, params_hash, source_hash
+from .jobs import Job, jobs
+from .made import Graph, changes, deletable, digest
+from .provenance import commit, sources
+
+SHOWN = 20  # lines of differences that are printed
 
 
 def outputs(params: Params) -> list[Path]:
     """Every declared output of a run but the manifest, in the order of the stages."""
-    places = Places(params.name)
-    paths = [
-        places.data,
-        places.data_facts,
-        places.classifier,
-        places.classifier_facts,
-        places.reference,
-        places.floors,
-    ]
-    for paradigm in params.paradigms:
-        for seed in params.seeds:
-            trained = places.train(paradigm, seed)
-            names = ("model.safetensors", "snapshots.safetensors", "history.json", "cost.json")
-            paths += [trained / name for name in names]
-            for steps in params.step_values(paradigm):
-                path = places.samples(paradigm, seed, steps)
-                paths += [path, path.with_suffix(".json")]
-            path = places.evaluation(paradigm, seed)
-            paths += [path, path.with_suffix(".png"), places.clock(paradigm, seed)]
-            paths += [places.convergence(paradigm, seed), places.probe(paradigm, seed)]
-    return [*paths, *tables.files(places.tables), places.metrics, places.report]
+    return [Path(path) for job in jobs(params) for path in job.outputs]
 
 
 def claims_hash() -> str | None:
@@ -47,12 +30,46 @@ def claims_hash() -> str | None:
     return sha256(CLAIMS) if CLAIMS.exists() else None
 
 
-def write(params: Params) -> Path:
-    """Write the manifest: a SHA-256 for each output, and the hashes of params and source they rest on.
+def refuse_stale(params: Params) -> None:
+    """Refuse results that their records do not prove to be of the present params, code and data.
+
+    The engines are not believed here: the command may have been given by hand, or params and code edited while jobs
+    were running, which neither notices.
 
     Raises:
-        UserError: an output is missing.
+        UserError: a line for each difference, and the command that mends them.
     """
+    graph = Graph(params)
+    found = {job.name: lines for job in graph.jobs if (lines := list(graph.stale(job)))}
+    if not found:
+        return
+    lines = [line for own in found.values() for line in own]
+    shown = [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else lines
+    first = [
+        job for job in graph.jobs
+        if job.name in found and not any(maker.name in found for maker in graph.makers(job))
+    ]  # fmt: skip
+    raise UserError("\n".join([*shown, f"nothing is taken for current; run {mending(params, first)}"]))
+
+
+def mending(params: Params, stale: list[Job]) -> str:
+    """The command that makes jobs again with all that rests on them, even where an engine believes they are current."""
+    few = len(stale) <= 3
+    if os.environ.get("DVC_STAGE"):
+        one = f"'dvc repro --force --single-item {' '.join(job.name for job in stale)}', then 'dvc repro'"
+        return one if few else "'dvc repro --force'"
+    rules = dict.fromkeys(job.name.split("@")[0].split("-")[0] for job in stale)
+    names = [job.record.as_posix() for job in stale] if few else rules
+    return f"'snakemake --cores all {params.name} --forcerun {' '.join(names)}'"
+
+
+def write(params: Params) -> Path:
+    """Write the manifest: a SHA-256 for each output, and the params and sources they rest on.
+
+    Raises:
+        UserError: an output is missing, or is not of the present params, code and data.
+    """
+    refuse_stale(params)
     paths = outputs(params)
     missing = [path for path in paths if not path.exists()]
     if missing:
@@ -65,8 +82,8 @@ def write(params: Params) -> Path:
         {
             "run": params.name,
             "commit": commit(),
-            "params sha256": params_hash(params.raw),
-            "source sha256": source_hash(),
+            "params": params.raw,
+            "sources": sources(),
             "claims sha256": claims_hash(),
             "files": {path.as_posix(): sha256(path) for path in paths},
         },
@@ -77,25 +94,28 @@ def write(params: Params) -> Path:
 def differences(params: Params) -> list[str]:
     """What no longer agrees with a run's manifest, one line each; empty if it verifies.
 
+    Sampled images may be deleted after scoring, so their absence is no difference.
+
     Raises:
         UserError: there is no manifest, or it is damaged.
     """
-    manifest = read_json(Places(params.name).manifest)
-    found = []
-    if manifest["params sha256"] != params_hash(params.raw):
-        found.append("params: changed since the run")
-    if manifest["source sha256"] != source_hash():
-        found.append("src/diffbench or workflow/extensions: changed since the run")
+    path = Places(params.name).manifest
+    manifest = read_json(path)
+    if not (isinstance(manifest, dict) and {"params", "sources", "files"} <= set(manifest)):
+        raise UserError(f"{path}: not a manifest of this diffbench; run 'snakemake --cores all {params.name}'")
+    found = [f"params: {line}" for line in changes(manifest["params"], params.raw)]
+    old, new = manifest["sources"], sources()
+    found += [f"{name}: changed since the run" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if manifest.get("claims sha256", claims_hash()) != claims_hash():
         found.append(f"{CLAIMS}: changed since the run")
     files = manifest["files"]
     expected = {path.as_posix() for path in outputs(params)}
     found += [f"{name}: not in the manifest" for name in sorted(expected - set(files))]
-    for name, digest in files.items():
-        path = Path(name)
-        if not path.exists():
+    for name, expected_digest in files.items():
+        is_now = digest(name)
+        if is_now is None and not deletable(name):
             found.append(f"{name}: missing")
-        elif sha256(path) != digest:
+        elif is_now not in (None, expected_digest):
             found.append(f"{name}: changed")
     return found
 
@@ -160,7 +180,7 @@ def adopt(params: Params) -> None:
     """
     found = differences(params)
     if found:
-        lines = "\n".join(found[:20])
+        lines = "\n".join(found[:SHOWN])
         raise UserError(
             f"{lines}\nnot adopted: {len(found)} differences; 'snakemake --cores all {params.name}' mends them"
         )

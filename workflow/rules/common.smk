@@ -12,8 +12,9 @@ from snakemake.utils import min_version
 from diffbench import config as params_files
 from diffbench.errors import UserError
 from diffbench.files import Places
+from diffbench.jobs import jobs
 from diffbench.progress import clock
-from diffbench import tables
+from diffbench import lock, provenance, tables
 
 min_version("9.27")
 
@@ -147,6 +148,11 @@ def of_all(*patterns):
     return files
 
 
+def records(wildcards):
+    """What every job's files were made from."""
+    return [job.record.as_posix() for job in jobs(params_of(wildcards.run))]
+
+
 def tuned(wildcards):
     """The scores of the search for learning rates."""
     params = params_of(wildcards.run)
@@ -187,6 +193,10 @@ def refuse_unknown_state():
 # Said while parsing, because onstart is silent in dry runs and where there is nothing to do.
 if workflow.is_main_process:
     refuse_unknown_state()
+    try:
+        FOLDER_LOCK = lock.one_engine(sys.argv[1:])  # held as long as this process lives
+    except UserError as error:
+        stop(error)
     if not set(KNOWN_RUNS) & set(sys.argv):
         print(WHY, file=sys.stderr)
 
