@@ -30,36 +30,32 @@ def claims_hash() -> str | None:
     return sha256(CLAIMS) if CLAIMS.exists() else None
 
 
-def refuse_stale(params: Params) -> None:
-    """Refuse results that their records do not prove to be of the present params, code and data.
+def stale(params: Params) -> tuple[list[str], list[Job]]:
+    """Why results are not proved to be of the present params, code and data, and the first jobs to make again.
 
-    The engines are not believed here: the command may have been given by hand, or params and code edited while jobs
-    were running, which neither notices.
-
-    Raises:
-        UserError: a line for each difference, and the command that mends them.
+    The engines are not believed here: a command may have been given by hand, or params and code edited while jobs were
+    running, which neither notices.
     """
     graph = Graph(params)
     found = {job.name: lines for job in graph.jobs if (lines := list(graph.stale(job)))}
-    if not found:
-        return
-    lines = [line for own in found.values() for line in own]
-    shown = [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else lines
-    first = [
-        job for job in graph.jobs
-        if job.name in found and not any(maker.name in found for maker in graph.makers(job))
-    ]  # fmt: skip
-    raise UserError("\n".join([*shown, f"nothing is taken for current; run {mending(params, first)}"]))
+    makers = {job.name: [maker.name for maker in graph.makers(job)] for job in graph.jobs if job.name in found}
+    first = [job for job in graph.jobs if job.name in found and not any(name in found for name in makers[job.name])]
+    return [line for own in found.values() for line in own], first
 
 
-def mending(params: Params, stale: list[Job]) -> str:
+def shown(lines: list[str]) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else lines
+
+
+def mending(params: Params, first: list[Job]) -> str:
     """The command that makes jobs again with all that rests on them, even where an engine believes they are current."""
-    few = len(stale) <= 3
+    few = len(first) <= 3
     if os.environ.get("DVC_STAGE"):
-        one = f"'dvc repro --force --single-item {' '.join(job.name for job in stale)}', then 'dvc repro'"
+        one = f"'dvc repro --force --single-item {' '.join(job.name for job in first)}', then 'dvc repro'"
         return one if few else "'dvc repro --force'"
-    rules = dict.fromkeys(job.name.split("@")[0].split("-")[0] for job in stale)
-    names = [job.record.as_posix() for job in stale] if few else rules
+    rules = dict.fromkeys(job.name.split("@")[0].split("-")[0] for job in first)
+    names = [job.record.as_posix() for job in first] if few else rules
     return f"'snakemake --cores all {params.name} --forcerun {' '.join(names)}'"
 
 
@@ -69,7 +65,9 @@ def write(params: Params) -> Path:
     Raises:
         UserError: an output is missing, or is not of the present params, code and data.
     """
-    refuse_stale(params)
+    lines, first = stale(params)
+    if lines:
+        raise UserError("\n".join([*shown(lines), f"nothing is taken for current; run {mending(params, first)}"]))
     paths = outputs(params)
     missing = [path for path in paths if not path.exists()]
     if missing:
@@ -180,9 +178,8 @@ def adopt(params: Params) -> None:
     """
     found = differences(params)
     if found:
-        lines = "\n".join(found[:SHOWN])
-        raise UserError(
-            f"{lines}\nnot adopted: {len(found)} differences; 'snakemake --cores all {params.name}' mends them"
-        )
+        first = stale(params)[1]
+        way = mending(params, first) if first else f"'snakemake --cores all {params.name}'"
+        raise UserError("\n".join([*shown(found), f"not adopted: {len(found)} differences; run {way}"]))
     tell_snakemake(params.name)
     tell_dvc(params)
