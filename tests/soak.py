@@ -2,10 +2,10 @@
 
     python tests/soak.py --kills 50 --seed 0 [--keep FOLDER]
 
-Each run is Snakemake's or DVC's. Each kill is SIGKILL, of the engine alone, of a stage alone or of both at once. After it
-the same command is given again, and nothing else: that is the one command which the message names. A run that is killed
-five times is left to finish; its tables, all but those that hold a clock's readings, must then be the bytes of the
-undisturbed run.
+Each run is Snakemake's or DVC's. Each kill is SIGKILL, of the engine alone, of a stage alone or of both at once. After
+it the same command is given again, and nothing else: that is the one command which the message names. A run that is
+killed five times is left to finish; its tables, all but those that hold a clock's readings, must then be the bytes of
+the undisturbed run.
 """
 
 import argparse

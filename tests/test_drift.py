@@ -119,6 +119,7 @@ PLUMBING = {
     "cli",
     "config",
     "device",
+    "disk",
     "errors",
     "files",
     "progress",

@@ -14,7 +14,7 @@ from diffbench.errors import UserError
 from diffbench.files import Places
 from diffbench.jobs import jobs
 from diffbench.progress import clock
-from diffbench import lock, provenance, tables
+from diffbench import disk, lock, provenance, tables
 
 min_version("9.27")
 
@@ -195,6 +195,9 @@ if workflow.is_main_process:
     refuse_unknown_state()
     try:
         FOLDER_LOCK = lock.one_engine(sys.argv[1:])  # held as long as this process lives
+        if FOLDER_LOCK:
+            for _asked in set(KNOWN_RUNS) & set(sys.argv) or {DEFAULT_RUN}:
+                disk.refuse_if_short(params_of(_asked))
     except UserError as error:
         stop(error)
     if not set(KNOWN_RUNS) & set(sys.argv):
