@@ -12,11 +12,15 @@ from conftest import ROOT
 KEPT = ("Snakefile", "dvc.yaml", "params.yaml", "workflow", "profiles", "src", ".dvc", ".dvcignore", ".gitignore")
 
 
+def environment(clone: Path) -> dict[str, str]:
+    """Variables with which the package is taken from a clone, not from where it is installed."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SNAKEMAKE_"))}
+    return kept | {"PYTHONPATH": str(clone / "src"), "DVC_NO_ANALYTICS": "1"}
+
+
 def run(*command: str, cwd: Path, code: int = 0) -> str:
-    """A command's output; the package is taken from the clone, not from where it is installed."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SNAKEMAKE_"))}
-    environment |= {"PYTHONPATH": str(cwd / "src"), "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
+    """What a command says in a clone; its exit code must be ``code``."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment(cwd), timeout=600)
     output = done.stdout + done.stderr
     assert done.returncode == code, output[-4000:]
     return output

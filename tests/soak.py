@@ -9,7 +9,6 @@ the undisturbed run.
 """
 
 import argparse
-import os
 import random
 import shutil
 import signal
@@ -20,7 +19,7 @@ import time
 from pathlib import Path
 
 import psutil
-from clones import cloned, run
+from clones import cloned, environment, run
 
 ENGINES = {"snakemake": ["snakemake", "--cores", "2", "smoke"], "dvc": ["dvc", "repro"]}
 A_RUN = 5  # kills before a run is left to finish
@@ -38,11 +37,9 @@ def tables(clone: Path) -> dict[str, bytes]:
 
 def start(clone: Path, engine: str) -> subprocess.Popen:
     """An engine at work in a clone, its output in a file beside the clone."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SNAKEMAKE_"))}
-    environment |= {"PYTHONPATH": str(clone / "src"), "DVC_NO_ANALYTICS": "1"}
     with (clone.parent / "output.txt").open("w") as output:
         return subprocess.Popen(
-            ENGINES[engine], cwd=clone, env=environment, stdout=output, stderr=output, start_new_session=True
+            ENGINES[engine], cwd=clone, env=environment(clone), stdout=output, stderr=output, start_new_session=True
         )
 
 

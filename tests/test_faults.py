@@ -107,9 +107,9 @@ def truncate(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
-    """Turn one bit near the end, where the payload is."""
+    """Turn one bit in the middle, where the payload is."""
     content = bytearray(path.read_bytes())
-    content[len(content) * 3 // 4] ^= 4
+    content[len(content) // 2] ^= 4
     path.write_bytes(content)
 
 

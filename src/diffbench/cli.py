@@ -9,7 +9,7 @@ from contextlib import suppress
 import yaml
 
 from . import __version__, config
-from .errors import UserError
+from .errors import UserError, printable
 from .files import Places, replacing
 from .made import recording
 
@@ -284,6 +284,6 @@ def main(argv: list[str] | None = None) -> int:
 def complain(lines: str) -> int:
     """Tell mistakes, one line each, and give the exit code for them; a full disk may also hold the log."""
     with suppress(OSError):
-        for line in lines.splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        for line in lines.split("\n"):
+            print(f"error: {printable(line)}", file=sys.stderr)
     return 2

@@ -22,6 +22,7 @@ PRESETS = Path("workflow/presets")
 EXTENSIONS = Path("workflow/extensions")
 CLAIMS = Path("workflow/claims.yaml")
 DAG = Path("dvc.yaml")
+LARGEST = 100_000  # values that a file of params may hold
 FULL = "mnist"
 NATIVE = "native"
 ARMS = "arms"
@@ -62,7 +63,24 @@ def read_yaml(path: Path) -> dict:
         raise UserError(f"{path}{where}: {' '.join(str(problem).split())}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: holds {type(data).__name__}, expected a mapping of keys to values")
+    if _size(data) > LARGEST:
+        raise UserError(f"{path}: holds more than {LARGEST} values, or aliases that contain themselves; shorten it")
     return data
+
+
+def _size(node: Any) -> float:
+    """The values in parsed YAML with its aliases written out, which a few lines can make astronomical."""
+    sizes: dict[int, float] = {}
+
+    def size(node: Any) -> float:
+        if not isinstance(node, dict | list):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = math.inf  # what it is if met again inside itself
+            sizes[id(node)] = 1 + sum(map(size, node.values() if isinstance(node, dict) else node))
+        return sizes[id(node)]
+
+    return size(node)
 
 
 def overlay(base: Any, changes: Any) -> Any:

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from diffbench import config as params_files
-from diffbench.errors import UserError
+from diffbench.errors import UserError, printable
 from diffbench.files import Places
 from diffbench.jobs import jobs
 from diffbench.progress import clock
@@ -28,8 +28,8 @@ SOURCE = "src/diffbench/"
 
 def stop(error):
     """End with one line a mistake and exit code 2, before anything runs; Snakemake's own errors exit 1."""
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    for line in str(error).split("\n"):
+        print(f"error: {printable(line)}", file=sys.stderr)
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(2)
