@@ -41,6 +41,11 @@ for _run in KNOWN_RUNS:
         localrule: True
 
 
+onstart:
+    for run in requested_runs():
+        print(disk.summary(params_of(run)))
+
+
 onsuccess:
     for run in requested_runs():
         shell(f"{PYTHON} -m diffbench finding {run}")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def workplace(tmp_path, monkeypatch):
     for name in ("presets", "schemas"):
         shutil.copytree(ROOT / "workflow" / name, tmp_path / "workflow" / name)
     shutil.copy(ROOT / "workflow/presets/mnist.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,6 +50,7 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     shutil.copytree(ROOT / "workflow", folder / "workflow")
     shutil.copy(ROOT / "workflow/presets/mnist.yaml", folder / "params.yaml")
+    shutil.copy(ROOT / "dvc.yaml", folder)
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -71,3 +74,27 @@ def smoke(prepared, tmp_path, monkeypatch):
 def places(smoke):
     """Where the files of the smoke run lie."""
     return Places(smoke.name)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A committed clone in which ``snakemake smoke`` has run once; its time and output beside it."""
+    from clones import cloned, run
+
+    folder = cloned(tmp_path_factory.mktemp("pipeline") / "clone")
+    started = time.monotonic()
+    output = run("snakemake", "--cores", "2", "smoke", cwd=folder)
+    return folder, time.monotonic() - started, output
+
+
+@pytest.fixture(scope="session")
+def both(finished, tmp_path_factory):
+    """A committed clone in which smoke is params.yaml, and both engines find all current; copy it."""
+    from clones import fresh, run
+
+    clone = fresh(finished, tmp_path_factory.mktemp("both"))
+    run("python", "-m", "diffbench", "params", "--preset", "smoke", "--write", cwd=clone)
+    run("git", "add", "-A", cwd=clone)
+    run("git", "add", "-f", "reports/smoke", cwd=clone)
+    run("git", "commit", "-qm", "smoke is params.yaml", cwd=clone)
+    return clone, 0.0, ""

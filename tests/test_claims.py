@@ -168,7 +168,7 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
     ("text", "said"),
     [
         ("claims: 7", "claims: missing; allowed: a mapping"),
-        ("claims: [", "claims.yaml:1"),
+        ("claims: [", "claims.yaml:2"),
         ("- 1", "holds list, expected a mapping"),
         ("claims: {a: 7}", "claims.a: 7; allowed: a mapping"),
         ("claims: {a: {number: 1, title: x, quotes: [q], parts: 7}}", "claims.a.parts: 7; allowed: a list"),

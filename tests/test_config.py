@@ -323,13 +323,13 @@ def test_the_default_run_depends_on_the_machine_and_on_edits(workplace, monkeypa
     assert config.default_run()[0] == "mnist", "edited params are what the user wants to run"
 
 
-def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch, capsys):
+def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch):
     from diffbench import device
 
     monkeypatch.setattr(device, "cuda_devices", lambda: 0)
-    assert cli.main(["train", "mnist", "--paradigm", "sd1", "--seed", "0"]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and "python -m diffbench params --preset digits --write" in said[0]
+    with pytest.raises(UserError, match="python -m diffbench params --preset digits --write"):
+        device.choose(config.load("mnist").compute)
+
 
 
 def test_presets_become_params_and_edits_are_kept(workplace, capsys):

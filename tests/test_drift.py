@@ -115,7 +115,22 @@ def test_inputs_are_the_same(graphs):
                 assert read == listed, (job["rule"], sorted(read - listed)[:3])
 
 
-PLUMBING = {"cli", "config", "device", "errors", "files", "progress", "checkpoint", "manifest", "__init__", "__main__"}
+PLUMBING = {
+    "cli",
+    "config",
+    "device",
+    "disk",
+    "errors",
+    "files",
+    "progress",
+    "checkpoint",
+    "jobs",
+    "lock",
+    "made",
+    "manifest",
+    "__init__",
+    "__main__",
+}
 
 
 def imports(module: str) -> set[str]:

@@ -6,8 +6,8 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
+from clones import KEPT, run
 from conftest import ROOT
-from test_pipeline import KEPT, run
 
 from diffbench import config
 from diffbench.errors import UserError
@@ -21,7 +21,7 @@ def blocks() -> tuple[dict[str, str], dict]:
     return files, rows
 
 
-@pytest.mark.slow
+@pytest.mark.engines
 def test_parts_from_outside_run_through_the_smoke_preset(tmp_path):
     for name in KEPT:
         source = ROOT / name

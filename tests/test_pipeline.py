@@ -1,74 +1,16 @@
 """The smoke run through real Snakemake and DVC processes, in a clone of the working tree."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from clones import edit, fresh, planned, run
 from conftest import ROOT
 
-pytestmark = pytest.mark.slow
-KEPT = ("Snakefile", "dvc.yaml", "params.yaml", "workflow", "profiles", "src", ".dvc", ".dvcignore", ".gitignore")
-
-
-def run(*command: str, cwd: Path, code: int = 0) -> str:
-    """A command's output; the package is taken from the clone, not from where it is installed."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SNAKEMAKE_"))}
-    environment |= {"PYTHONPATH": str(cwd / "src"), "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-4000:]
-    return output
-
-
-def planned(clone: Path, run_name: str = "smoke") -> dict[str, int]:
-    """The jobs ``snakemake -n`` plans, by rule."""
-    output = run("snakemake", "--cores", "1", "-n", run_name, cwd=clone)
-    table = re.search(r"job\s+count\n-+\s+-+\n(.*?)\ntotal", output, re.DOTALL)
-    if table is None:
-        assert "Nothing to be done" in output, output[-2000:]
-        return {}
-    return {name: int(count) for name, count in (line.split() for line in table[1].splitlines() if line.strip())}
-
-
-def edit(clone: Path, old: str, new: str) -> None:
-    text = (clone / "params.yaml").read_text()
-    assert text.count(old) == 1, old
-    (clone / "params.yaml").write_text(text.replace(old, new))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A committed clone in which ``snakemake smoke`` has run once; its time and output beside it."""
-    folder = tmp_path_factory.mktemp("pipeline") / "clone"
-    folder.mkdir()
-    for name in KEPT:
-        source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.egg-info")
-        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
-    shutil.copy(ROOT / "workflow/presets/mnist.yaml", folder / "params.yaml")
-    for command in (
-        ["init", "-q"],
-        ["config", "user.email", "test@example.org"],
-        ["config", "user.name", "test"],
-        ["add", "-A"],
-        ["commit", "-qm", "clone"],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    started = time.monotonic()
-    output = run("snakemake", "--cores", "2", "smoke", cwd=folder)
-    return folder, time.monotonic() - started, output
-
-
-def fresh(finished, tmp_path: Path) -> Path:
-    clone = tmp_path / "clone"
-    shutil.copytree(finished[0], clone, symlinks=True)
-    return clone
+pytestmark = pytest.mark.engines
 
 
 def test_snakemake_makes_the_report_and_says_the_finding(finished):

@@ -10,6 +10,7 @@ from .config import Classifier as Settings
 from .config import Params
 from .data import splits
 from .device import prepare
+from .errors import UserError
 from .files import Places, sha256, write_json
 from .progress import Progress
 
@@ -116,8 +117,11 @@ def load(path: Path, settings: Settings, side: int, device: torch.device) -> Cla
     """The trained classifier, frozen.
 
     Raises:
-        UserError: missing or damaged.
+        UserError: missing, damaged, or of another size.
     """
     classifier = Classifier(side, settings.channels, settings.features)
-    classifier.load_state_dict(checkpoint.load(path)[0])
+    try:
+        classifier.load_state_dict(checkpoint.load(path)[0])
+    except RuntimeError:
+        raise UserError(f"{path}: holds another classifier than params say; delete it and run again") from None
     return classifier.to(device).eval().requires_grad_(False)

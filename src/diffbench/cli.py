@@ -4,13 +4,15 @@ import argparse
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from . import __version__, config
-from .errors import UserError
+from .errors import UserError, printable
 from .files import Places, replacing
+from .made import recording
 
 
 def _train(params: config.Params, arguments: argparse.Namespace) -> None:
@@ -62,7 +64,9 @@ def _tune(params: config.Params, arguments: argparse.Namespace) -> None:
 
 def _data(params: config.Params, _: argparse.Namespace) -> None:
     from .data.splits import prepare
+    from .disk import refuse_if_short
 
+    refuse_if_short(params)  # the first stage of either engine
     places = Places(params.name)
     prepare(params.data, places.data, places.data_facts)
 
@@ -129,19 +133,16 @@ def _finding(params: config.Params, _: argparse.Namespace) -> None:
     print(f"report: {places.report.resolve().as_uri()}")
 
 
-def _prune(params: config.Params, _: argparse.Namespace) -> None:
-    """Delete results of paradigms, seeds and step counts that params no longer name; DVC would hash them."""
-    from .manifest import outputs
+def _prune(params: config.Params, arguments: argparse.Namespace) -> None:
+    from .prune import prune
 
-    places, wanted = Places(params.name), {path.resolve() for path in outputs(params)}
-    kept = {folder for path in wanted for folder in path.parents}
-    for name in ("train", "samples", "evaluate", "convergence", "probe"):
-        for path in sorted((places.results / name).rglob("*"), reverse=True):
-            if path.is_file() and path.resolve() not in wanted and path.name != ".snakemake_timestamp":
-                path.unlink()
-                print(f"deleted {path}")
-            elif path.is_dir() and path.resolve() not in kept and not any(path.iterdir()):
-                path.rmdir()
+    prune(params, arguments.yes)
+
+
+def _disk(params: config.Params, _: argparse.Namespace) -> None:
+    from .disk import summary
+
+    print(summary(params))
 
 
 STAGES = {
@@ -159,7 +160,8 @@ STAGES = {
     "manifest": (_manifest, "write the manifest and tell the other engine"),
     "adopt": (_adopt, "verify results made elsewhere and tell both engines"),
     "verify": (_verify, "compare a run's files with its manifest"),
-    "prune": (_prune, "delete results that params no longer name"),
+    "prune": (_prune, "list what params no longer ask for and what killed processes left, or delete it"),
+    "disk": (_disk, "estimate what a run takes on disk"),
     "finding": (_finding, "print the report's headline and path"),
     "tune": (_tune, "score one learning rate, or collect the search's table"),
 }
@@ -250,6 +252,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--seed", required=True, type=int)
         if name == "sample":
             command.add_argument("--steps", required=True, help="a step count of params, 'native' or 'arms'")
+        if name == "prune":
+            command.add_argument("--yes", action="store_true", help="delete what is listed")
         if name == "tune":
             command.add_argument("--paradigm", help="with --lr: the row to train")
             command.add_argument("--lr", help="one of tune.lrs")
@@ -266,6 +270,13 @@ def parser() -> argparse.ArgumentParser:
     article.add_argument("run", help="a run's name, a reference's, or a folder of tables")
     article.add_argument("--write", type=Path, metavar="FILE", help="docs/article.md; by default it is printed")
     return top
+
+
+def command_line(arguments: argparse.Namespace) -> str:
+    """A job's command as both engines write it."""
+    words = ["python -m diffbench", arguments.command, arguments.run]
+    words += [f"--{name} {getattr(arguments, name)}" for name in ("paradigm", "seed", "steps") if name in arguments]
+    return " ".join(words)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -285,11 +296,21 @@ def main(argv: list[str] | None = None) -> int:
                 )
             if arguments.seed not in params.seeds:
                 raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
-        STAGES[arguments.command][0](params, arguments)
+        with recording(params, command_line(arguments)):
+            STAGES[arguments.command][0](params, arguments)
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
+        return complain(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = error.filename or "standard output"
+        return complain(f"{where}: {error.strerror or error}; free space or fix permissions, and run again")
     return 0
+
+
+def complain(lines: str) -> int:
+    """Tell mistakes, one line each, and give the exit code for them; a full disk may also hold the log."""
+    with suppress(OSError):
+        for line in lines.split("\n"):
+            print(f"error: {printable(line)}", file=sys.stderr)
+    return 2

@@ -26,6 +26,11 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 1 << 30)
 
 
+def choose(compute: Compute) -> torch.device:
+    """The device that the params mean on this machine."""
+    return torch.device("cpu" if compute.device == "cpu" or not cuda_devices() else "cuda")
+
+
 def prepare(compute: Compute) -> torch.device:
     """Fix the threads, switch on deterministic algorithms and return the device.
 
@@ -39,7 +44,7 @@ def prepare(compute: Compute) -> torch.device:
         )
     torch.set_num_threads(compute.threads)
     keep_freed_memory()
-    if compute.device == "cpu" or not cuda_devices():
+    if choose(compute).type == "cpu":
         return torch.device("cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     # Warnings rather than errors: an operation without a deterministic kernel still gives a correct result.

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the file cannot be written (disk full, no permission).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
@@ -32,7 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
             f"{path}: cannot be written ({error.strerror or error}); free space or fix permissions"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written holds no temporary file either
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -77,6 +78,7 @@ class Places:
         self.report = self.reports / "report.html"
         self.manifest = self.results / "manifest.json"
         self.checkpoints = self.results / "checkpoints"
+        self.locks = self.results / "locks"
 
     def train(self, paradigm: str, seed: int) -> Path:
         """Folder of a training's outputs: model.safetensors, snapshots.safetensors, history.json, cost.json."""

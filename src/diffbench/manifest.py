@@ -10,37 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import tables
 from .config import CLAIMS, PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
-from .provenance import commit, params_hash, source_hash
+from .jobs import Job, jobs
+from .made import Graph, changes, deletable, digest
+from .provenance import commit, sources
+
+SHOWN = 20  # lines of differences that are printed
 
 
 def outputs(params: Params) -> list[Path]:
     """Every declared output of a run but the manifest, in the order of the stages."""
-    places = Places(params.name)
-    paths = [
-        places.data,
-        places.data_facts,
-        places.classifier,
-        places.classifier_facts,
-        places.reference,
-        places.floors,
-    ]
-    for paradigm in params.paradigms:
-        for seed in params.seeds:
-            trained = places.train(paradigm, seed)
-            names = ("model.safetensors", "snapshots.safetensors", "history.json", "cost.json")
-            paths += [trained / name for name in names]
-            for steps in params.step_values(paradigm):
-                path = places.samples(paradigm, seed, steps)
-                paths += [path, path.with_suffix(".json")]
-            path = places.evaluation(paradigm, seed)
-            paths += [path, path.with_suffix(".png"), places.clock(paradigm, seed), places.failures(paradigm, seed)]
-            probed = places.probe(paradigm, seed)
-            paths += [places.convergence(paradigm, seed), probed, probed.with_suffix(".png")]
-    return [*paths, *tables.files(places.tables), places.metrics, places.report]
+    return [Path(path) for job in jobs(params) for path in job.outputs]
 
 
 def claims_hash() -> str | None:
@@ -48,12 +30,44 @@ def claims_hash() -> str | None:
     return sha256(CLAIMS) if CLAIMS.exists() else None
 
 
+def stale(params: Params) -> tuple[list[str], list[Job]]:
+    """Why results are not proved to be of the present params, code and data, and the first jobs to make again.
+
+    The engines are not believed here: a command may have been given by hand, or params and code edited while jobs were
+    running, which neither notices.
+    """
+    graph = Graph(params)
+    found = {job.name: lines for job in graph.jobs if (lines := list(graph.stale(job)))}
+    makers = {job.name: [maker.name for maker in graph.makers(job)] for job in graph.jobs if job.name in found}
+    first = [job for job in graph.jobs if job.name in found and not any(name in found for name in makers[job.name])]
+    return [line for own in found.values() for line in own], first
+
+
+def shown(lines: list[str]) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else lines
+
+
+def mending(params: Params, first: list[Job]) -> str:
+    """The command that makes jobs again with all that rests on them, even where an engine believes they are current."""
+    few = len(first) <= 3
+    if os.environ.get("DVC_STAGE"):
+        one = f"'dvc repro --force --single-item {' '.join(job.name for job in first)}', then 'dvc repro'"
+        return one if few else "'dvc repro --force'"
+    rules = dict.fromkeys(job.name.split("@")[0].split("-")[0] for job in first)
+    names = [job.record.as_posix() for job in first] if few else rules
+    return f"'snakemake --cores all {params.name} --forcerun {' '.join(names)}'"
+
+
 def write(params: Params) -> Path:
-    """Write the manifest: a SHA-256 for each output, and the hashes of params and source they rest on.
+    """Write the manifest: a SHA-256 for each output, and the params and sources they rest on.
 
     Raises:
-        UserError: an output is missing.
+        UserError: an output is missing, or is not of the present params, code and data.
     """
+    lines, first = stale(params)
+    if lines:
+        raise UserError("\n".join([*shown(lines), f"nothing is taken for current; run {mending(params, first)}"]))
     paths = outputs(params)
     missing = [path for path in paths if not path.exists()]
     if missing:
@@ -66,8 +80,8 @@ def write(params: Params) -> Path:
         {
             "run": params.name,
             "commit": commit(),
-            "params sha256": params_hash(params.raw),
-            "source sha256": source_hash(),
+            "params": params.raw,
+            "sources": sources(),
             "claims sha256": claims_hash(),
             "files": {path.as_posix(): sha256(path) for path in paths},
         },
@@ -78,25 +92,28 @@ def write(params: Params) -> Path:
 def differences(params: Params) -> list[str]:
     """What no longer agrees with a run's manifest, one line each; empty if it verifies.
 
+    Sampled images may be deleted after scoring, so their absence is no difference.
+
     Raises:
         UserError: there is no manifest, or it is damaged.
     """
-    manifest = read_json(Places(params.name).manifest)
-    found = []
-    if manifest["params sha256"] != params_hash(params.raw):
-        found.append("params: changed since the run")
-    if manifest["source sha256"] != source_hash():
-        found.append("src/diffbench or workflow/extensions: changed since the run")
+    path = Places(params.name).manifest
+    manifest = read_json(path)
+    if not (isinstance(manifest, dict) and {"params", "sources", "files"} <= set(manifest)):
+        raise UserError(f"{path}: not a manifest of this diffbench; run 'snakemake --cores all {params.name}'")
+    found = [f"params: {line}" for line in changes(manifest["params"], params.raw)]
+    old, new = manifest["sources"], sources()
+    found += [f"{name}: changed since the run" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if manifest.get("claims sha256", claims_hash()) != claims_hash():
         found.append(f"{CLAIMS}: changed since the run")
     files = manifest["files"]
     expected = {path.as_posix() for path in outputs(params)}
     found += [f"{name}: not in the manifest" for name in sorted(expected - set(files))]
-    for name, digest in files.items():
-        path = Path(name)
-        if not path.exists():
+    for name, expected_digest in files.items():
+        is_now = digest(name)
+        if is_now is None and not deletable(name):
             found.append(f"{name}: missing")
-        elif sha256(path) != digest:
+        elif is_now not in (None, expected_digest):
             found.append(f"{name}: changed")
     return found
 
@@ -161,9 +178,8 @@ def adopt(params: Params) -> None:
     """
     found = differences(params)
     if found:
-        lines = "\n".join(found[:20])
-        raise UserError(
-            f"{lines}\nnot adopted: {len(found)} differences; 'snakemake --cores all {params.name}' mends them"
-        )
+        first = stale(params)[1]
+        way = mending(params, first) if first else f"'snakemake --cores all {params.name}'"
+        raise UserError("\n".join([*shown(found), f"not adopted: {len(found)} differences; run {way}"]))
     tell_snakemake(params.name)
     tell_dvc(params)

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from .config import EXTENSIONS
+from .files import sha256
 
 PACKAGES = (
     "torch",
@@ -20,6 +21,7 @@ PACKAGES = (
     "scikit-learn",
     "safetensors",
 )
+SUFFIXES = (".py", ".j2", ".css", ".js")
 GENERATED = ("dvc.lock", "results", "reports")
 
 
@@ -45,15 +47,20 @@ def params_hash(raw: dict) -> str:
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
 
 
+def sources() -> dict[str, str]:
+    """The SHA-256 of each of the package's source files and of the extensions, by its path in the repository."""
+    root = Path(__file__).parent
+    own = {
+        f"src/diffbench/{path.relative_to(root).as_posix()}": sha256(path)
+        for path in sorted(root.rglob("*"))
+        if path.suffix in SUFFIXES
+    }
+    return own | {path.as_posix(): sha256(path) for path in sorted(EXTENSIONS.glob("*/*.py"))}
+
+
 def source_hash() -> str:
     """A hash of the package's source files, of the extensions, and of their names."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")) + sorted(root.rglob("*.j2")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    for path in sorted(EXTENSIONS.glob("*/*.py")):
-        digest.update(path.as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(sources(), sort_keys=True).encode()).hexdigest()
 
 
 def facts() -> dict[str, str]:

@@ -433,7 +433,7 @@ def write_frames(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
         arrow = pa.Table.from_pandas(data, preserve_index=False)
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"diffbench_schema": VERSION.encode()})
         with replacing(folder / f"{name}.parquet") as temporary:
-            pq.write_table(arrow, temporary)
+            pq.write_table(arrow, temporary, write_page_checksum=True)
         with replacing(folder / f"{name}.csv") as temporary:
             data.to_csv(temporary, index=False, lineterminator="\n")  # floats print so that they read back exactly
 
@@ -467,7 +467,7 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     """
     path = folder / f"{name}.parquet"
     try:
-        arrow = pq.read_table(io.BytesIO(path.read_bytes()))
+        arrow = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run 'snakemake --cores all' to make it") from None
     except (pa.ArrowException, OSError) as error:

@@ -160,8 +160,9 @@ class Trainer:
                 for name in STATE:
                     getattr(self, name).copy_(tensors[name])
             self.done, self.seconds = header["done"], header["seconds"]
-        except UserError as error:
-            print(f"{error}; training starts again")
+        except (UserError, KeyError, RuntimeError) as error:
+            reason = error if isinstance(error, UserError) else f"{path}: does not fit this training"
+            print(f"{reason}; training starts again")
             path.unlink()
             return False
         return True

@@ -4,12 +4,13 @@ import inspect
 import json
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
 
-from .errors import UserError
+from .errors import UserError, printable
 
 SCHEMA = Path("workflow/schemas/params.schema.yaml")
 SIDES = {"mnist": 28, "digits": 8}
@@ -211,6 +212,11 @@ def _samplers_of(key: str, row: dict, sampling: dict) -> list[str]:
     return row["samplers"] + ([native["sampler"]] if native else []) + [arm["sampler"] for arm in arms.values()]
 
 
+@cache
+def _schema(text: str) -> dict:
+    return yaml.safe_load(text)
+
+
 def check(params: dict, source: str) -> None:
     """Check raw params completely.
 
@@ -219,14 +225,14 @@ def check(params: dict, source: str) -> None:
     """
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    validator = jsonschema.Draft202012Validator(_schema(SCHEMA.read_text(encoding="utf-8")))
     errors = sorted(validator.iter_errors(params), key=lambda error: _dotted(error.absolute_path))
     mistakes = list(dict.fromkeys(line for error in errors for line in _explain(error)))
     mistakes += [f"{key}: {value} is not a finite number" for key, value in _infinite(params)]
     if not mistakes:
         mistakes = list(_cross_check(params))
     if mistakes:
-        raise UserError("\n".join(f"{source}: {line}" for line in mistakes))
+        raise UserError("\n".join(printable(f"{source}: {line}") for line in mistakes))
 
 
 def _infinite(node: Any, path: tuple = ()) -> Iterator[tuple[str, float]]:

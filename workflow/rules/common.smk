@@ -10,10 +10,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from diffbench import config as params_files
-from diffbench.errors import UserError
+from diffbench.errors import UserError, printable
 from diffbench.files import Places
+from diffbench.jobs import jobs
 from diffbench.progress import clock
-from diffbench import tables
+from diffbench import disk, lock, provenance, tables
 
 min_version("9.27")
 
@@ -27,8 +28,8 @@ SOURCE = "src/diffbench/"
 
 def stop(error):
     """End with one line a mistake and exit code 2, before anything runs; Snakemake's own errors exit 1."""
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    for line in str(error).split("\n"):
+        print(f"error: {printable(line)}", file=sys.stderr)
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(2)
@@ -152,6 +153,11 @@ def of_all(*patterns):
     return files
 
 
+def records(wildcards):
+    """What every job's files were made from."""
+    return [job.record.as_posix() for job in jobs(params_of(wildcards.run))]
+
+
 def tuned(wildcards):
     """The scores of the search for learning rates."""
     params = params_of(wildcards.run)
@@ -192,6 +198,13 @@ def refuse_unknown_state():
 # Said while parsing, because onstart is silent in dry runs and where there is nothing to do.
 if workflow.is_main_process:
     refuse_unknown_state()
+    try:
+        FOLDER_LOCK = lock.one_engine(sys.argv[1:])  # held as long as this process lives
+        if FOLDER_LOCK:
+            for _asked in set(KNOWN_RUNS) & set(sys.argv) or {DEFAULT_RUN}:
+                disk.refuse_if_short(params_of(_asked))
+    except UserError as error:
+        stop(error)
     if not set(KNOWN_RUNS) & set(sys.argv):
         print(WHY, file=sys.stderr)
 

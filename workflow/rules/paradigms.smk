@@ -12,6 +12,7 @@ rule train:
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
         "results/{run}/train/{paradigm}/{seed}/cost.json",
+        "results/{run}/made/train/{paradigm}/{seed}.json",
     log:
         "logs/{run}/train/{paradigm}-{seed}.log",
     # Longest jobs first, so that no training starts when the other cores have nothing left to do.
@@ -47,6 +48,7 @@ rule sample:
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
         "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
+        "results/{run}/made/sample/{paradigm}/{seed}/{steps}.json",
     log:
         "logs/{run}/sample/{paradigm}-{seed}-{steps}.log",
     conda:
@@ -75,6 +77,7 @@ rule evaluate:
         "results/{run}/evaluate/{paradigm}/{seed}.png",
         "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
         "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
+        "results/{run}/made/evaluate/{paradigm}/{seed}.json",
     log:
         "logs/{run}/evaluate/{paradigm}-{seed}.log",
     conda:
@@ -110,6 +113,7 @@ rule convergence:
         extensions("metrics", "networks", "samplers"),
     output:
         "results/{run}/convergence/{paradigm}/{seed}.json",
+        "results/{run}/made/convergence/{paradigm}/{seed}.json",
     log:
         "logs/{run}/convergence/{paradigm}-{seed}.log",
     conda:
@@ -142,6 +146,7 @@ rule probe:
     output:
         "results/{run}/probe/{paradigm}/{seed}.json",
         "results/{run}/probe/{paradigm}/{seed}.png",
+        "results/{run}/made/probe/{paradigm}/{seed}.json",
     log:
         "logs/{run}/probe/{paradigm}-{seed}.log",
     conda:

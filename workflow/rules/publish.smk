@@ -24,6 +24,7 @@ rule aggregate:
             labels={"run": "{run}"},
         ),
         "reports/{run}/metrics.json",
+        "results/{run}/made/aggregate.json",
     log:
         "logs/{run}/aggregate.log",
     conda:
@@ -71,6 +72,7 @@ rule claims:
             category="Tables",
             labels={"run": "{run}"},
         ),
+        "results/{run}/made/claims.json",
     log:
         "logs/{run}/claims.log",
     conda:
@@ -99,6 +101,7 @@ rule report:
             category="Comparison",
             labels={"run": "{run}"},
         ),
+        "results/{run}/made/report.json",
     log:
         "logs/{run}/report.log",
     conda:
@@ -114,13 +117,10 @@ rule report:
 rule manifest:
     input:
         "reports/{run}/report.html",
+        records,
         "workflow/claims.yaml",
         extensions("metrics", "networks", "samplers"),
-        sorted(
-            path.as_posix()
-            for path in Path("src/diffbench").rglob("*")
-            if path.suffix in (".py", ".j2", ".css", ".js")
-        ),
+        sorted(path.as_posix() for path in Path("src/diffbench").rglob("*") if path.suffix in provenance.SUFFIXES),
     output:
         "results/{run}/manifest.json",
     log:

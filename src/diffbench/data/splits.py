@@ -101,10 +101,14 @@ def load(path: Path) -> Dataset:
         UserError: missing or damaged.
     """
     arrays = load_arrays(path)
-    splits = {
-        name: Split(arrays[f"{name}_images"], arrays[f"{name}_labels"], arrays[f"{name}_prompts"]) for name in SPLITS
-    }
-    return Dataset(**splits, bounds=arrays["bounds"], levels=int(arrays["levels"]))
+    try:
+        splits = {
+            name: Split(arrays[f"{name}_images"], arrays[f"{name}_labels"], arrays[f"{name}_prompts"])
+            for name in SPLITS
+        }
+        return Dataset(**splits, bounds=arrays["bounds"], levels=int(arrays["levels"]))
+    except KeyError as error:
+        raise UserError(f"{path}: lacks {error}; delete it and run 'snakemake --cores all' again") from None
 
 
 def to_float(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

@@ -1,0 +1,65 @@
+"""Files of a run that nothing needs any more; DVC would hash them, and they fill the disk."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import config
+from .config import Params
+from .disk import gib
+from .files import Places
+from .jobs import jobs
+
+KEPT = {".snakemake_timestamp"}
+TEMPORARY = re.compile(r"\.[^/]+\.(\d+)\.\w+$")  # as files.replacing names them
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether a file is one that a process was writing when it was killed."""
+    found = TEMPORARY.match(path.name)
+    return bool(found) and not Path(f"/proc/{found[1]}").exists()
+
+
+def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
+    """Files that params no longer ask for, or that a killed process left, and why each may go."""
+    places, wanted = Places(params.name), {Path(path) for job in jobs(params) for path in job.outputs}
+    wanted |= {places.manifest}
+    wanted |= {places.tuning(paradigm, config.number(lr)) for paradigm in params.paradigms for lr in params.tune.lrs}
+    trainings = {
+        (paradigm, seed): places.train(paradigm, seed) for paradigm in params.paradigms for seed in params.seeds
+    }
+    unfinished = {
+        places.checkpoints / f"{paradigm}-{seed}.safetensors"
+        for (paradigm, seed), folder in trainings.items()
+        if not (folder / "history.json").exists()
+    }
+    locks = {places.locks / f"{job.name}.lock" for job in jobs(params)}
+    for folder in (places.results, places.tables):
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path in wanted | unfinished | locks or path.name in KEPT:
+                continue
+            if TEMPORARY.match(path.name):
+                if _abandoned(path):
+                    yield path, "half-written by a process that was killed"
+            elif path.parent == places.checkpoints:
+                yield path, "resume point of a training that is finished or no longer asked for"
+            else:
+                yield path, "no longer asked for by the params"
+
+
+def prune(params: Params, delete: bool) -> None:
+    """List what nothing needs, or delete it with the folders that it leaves empty."""
+    found, size = list(unneeded(params)), 0
+    for path, why in found:
+        size += path.stat().st_size
+        print(f"{'deleted' if delete else 'would delete'} {path}: {why}")
+        if delete:
+            path.unlink()
+    if delete:
+        for folder in sorted(Places(params.name).results.rglob("*"), reverse=True):
+            if folder.is_dir() and {path.name for path in folder.iterdir()} <= KEPT:
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
+    end = "" if delete or not found else f"; 'python -m diffbench prune {params.name} --yes' deletes them"
+    print(f"{len(found)} files, {gib(size)}{end}")

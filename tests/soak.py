@@ -1,0 +1,155 @@
+"""Kill a run at random moments, again and again, and compare its tables with those of a run left alone.
+
+    python tests/soak.py --kills 50 --seed 0 [--keep FOLDER]
+
+Each run is Snakemake's or DVC's. Each kill is SIGKILL, of the engine alone, of a stage alone or of both at once. After
+it the same command is given again, and nothing else: that is the one command which the message names. A run that is
+killed five times is left to finish; its tables, all but those that hold a clock's readings, must then be the bytes of
+the undisturbed run.
+"""
+
+import argparse
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from clones import cloned, environment, run
+
+ENGINES = {"snakemake": ["snakemake", "--cores", "2", "smoke"], "dvc": ["dvc", "repro"]}
+A_RUN = 5  # kills before a run is left to finish
+CLOCKED = {"cost", "provenance"}
+
+
+def tables(clone: Path) -> dict[str, bytes]:
+    """The bytes of a clone's tables, without those that rest on a clock; of provenance, what does not."""
+    folder = clone / "reports/smoke/tables"
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.stem not in CLOCKED}
+    provenance = (folder / "provenance.csv").read_text().splitlines()
+    found["provenance"] = "\n".join(row for row in provenance if not row.startswith("commit,")).encode()
+    return found
+
+
+def start(clone: Path, engine: str) -> subprocess.Popen:
+    """An engine at work in a clone, its output in a file beside the clone."""
+    with (clone.parent / "output.txt").open("w") as output:
+        return subprocess.Popen(
+            ENGINES[engine], cwd=clone, env=environment(clone), stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def stages(process: subprocess.Popen) -> list[psutil.Process]:
+    """The jobs that an engine runs now."""
+    found = []
+    try:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            words = child.cmdline()
+            if "diffbench" in words and "-m" in words:
+                found.append(child)
+    except psutil.NoSuchProcess:
+        pass
+    return found
+
+
+def kill(process: subprocess.Popen, victim: str, chance: random.Random) -> str | None:
+    """SIGKILL the victim; what was killed, or None if it had ended before."""
+    running = stages(process)
+    try:
+        if victim == "stage":
+            if not running:
+                return None
+            chosen = chance.choice(running)
+            name = " ".join(chosen.cmdline()[3:])
+            chosen.kill()
+            return name
+        if process.poll() is not None:
+            return None
+        process.send_signal(signal.SIGKILL)
+        if victim == "both":
+            for child in running:
+                child.kill()
+        return victim
+    except psutil.NoSuchProcess:
+        return None
+
+
+def disturbed(clone: Path, engine: str, chance: random.Random, wanted: int, log: list[str]) -> int:
+    """Run an engine to its end with up to ``wanted`` kills on the way; the number of kills.
+
+    Raises:
+        AssertionError: the run did not end well after the last kill.
+    """
+    done = 0
+    while done < wanted:
+        process = start(clone, engine)
+        deadline = time.monotonic() + chance.uniform(2, 25)
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        victim = chance.choice(["engine", "stage", "both"])
+        killed = None if process.poll() is not None else kill(process, victim, chance)
+        if killed is None and process.poll() is None and victim == "stage":
+            killed = kill(process, "engine", chance)
+        if killed:
+            done += 1
+            log.append(f"{engine}: killed {victim} ({killed})")
+            print(log[-1], flush=True)
+        code = process.wait(timeout=600)
+        if code == 0:
+            break
+    process = start(clone, engine)
+    code = process.wait(timeout=900)
+    output = (clone.parent / "output.txt").read_text()
+    assert code == 0, f"after {log[-done:]}:\n{output[-6000:]}"
+    return done
+
+
+def soak(folder: Path, kills: int, seed: int) -> list[str]:
+    """Kill runs in a folder until ``kills`` kills are done; what was killed.
+
+    Raises:
+        AssertionError: a run did not end well, or its tables differ from those of a run left alone.
+    """
+    chance, log, total = random.Random(seed), [], 0
+    (folder / "alone").mkdir(parents=True)
+    alone = cloned(folder / "alone/clone")
+    run("python", "-m", "diffbench", "params", "--preset", "smoke", "--write", cwd=alone)
+    run("git", "commit", "-qam", "smoke is params.yaml", cwd=alone)
+    pristine = folder / "pristine"
+    shutil.copytree(alone, pristine)
+    run(*ENGINES["snakemake"], cwd=alone)
+    expected, number = tables(alone), 0
+    while total < kills:
+        engine = list(ENGINES)[number % 2]
+        (folder / str(number)).mkdir()
+        clone = folder / str(number) / "clone"
+        shutil.copytree(pristine, clone)
+        total += disturbed(clone, engine, chance, min(A_RUN, kills - total), log)
+        found = tables(clone)
+        differing = sorted(name for name in expected if found.get(name) != expected[name])
+        assert not differing and set(found) == set(expected), f"run {number} with {engine}: {differing} differ"
+        assert "agree" in run("python", "-m", "diffbench", "verify", "smoke", cwd=clone)
+        print(f"run {number} with {engine}: the same bytes after {total} kills in all", flush=True)
+        shutil.rmtree(folder / str(number))
+        number += 1
+    return log
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="an empty folder to work in; else a temporary one")
+    arguments = parser.parse_args()
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="soak"))
+    log = soak(folder, arguments.kills, arguments.seed)
+    print(f"{len(log)} kills, the same tables after each run")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""Full disks, damaged and missing files, and two runs at once: one clear line, nothing half-written, nothing lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clones import fresh, planned, run
+
+from diffbench import checkpoint, cli, config, lock, train
+from diffbench.errors import UserError
+from diffbench.files import Places, sha256
+
+pytestmark = pytest.mark.engines
+
+ROW = ["--paradigm", "sd1", "--seed", "0"]
+WRITERS = {
+    "data": [],
+    "classifier": [],
+    "reference": [],
+    "train": ROW,
+    "sample": [*ROW, "--steps", "2"],
+    "evaluate": ROW,
+    "convergence": ROW,
+    "probe": ROW,
+    "aggregate": [],
+    "claims": [],
+    "report": [],
+    "manifest": [],
+}
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The files of a run but its locks, by their content."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for name in ("results", "reports")
+        for path in (folder / name).rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def say(capsys, *command: str) -> list[str]:
+    """The lines in which a command refuses; its exit code must be 2."""
+    capsys.readouterr()
+    assert cli.main(list(command)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert not [line for line in lines if "Traceback" in line]
+    return [line for line in lines if line.startswith("error: ")]
+
+
+@pytest.fixture
+def clone(finished, tmp_path, monkeypatch):
+    """A finished smoke run to damage."""
+    folder = fresh(finished, tmp_path)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_disk(finished, tmp_path_factory):
+    """A finished smoke run on a file system of its own, which can be filled up and made read-only."""
+    folder = tmp_path_factory.mktemp("disk")
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", folder]).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        shutil.copytree(finished[0], folder / "clone", symlinks=True, ignore=shutil.ignore_patterns(".git", "cache"))
+        yield folder / "clone"
+    finally:
+        os.chdir("/")
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_every_stage_says_that_it_cannot_write(small_disk, monkeypatch, capsys, state):
+    monkeypatch.chdir(small_disk)
+    monkeypatch.setattr("diffbench.disk.refuse_if_short", lambda params: None)
+    before = tree(small_disk)
+    filler = small_disk / "filler"
+    if state == "full":
+        with pytest.raises(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        reason = "No space left on device"
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", small_disk.parent], check=True)
+        reason = "Read-only file system"
+    try:
+        for stage, options in WRITERS.items():
+            said = say(capsys, stage, "smoke", *options)
+            assert len(said) == 1 and reason in said[0] and "cannot be written" in said[0], (stage, said)
+            assert "results/smoke" in said[0] or "reports/smoke" in said[0], (stage, said)
+        assert tree(small_disk) == before, "what was there is whole, and nothing was added"
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", small_disk.parent], check=True)
+        filler.unlink(missing_ok=True)
+    assert cli.main(["claims", "smoke"]) == 0
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    """Turn one bit in the middle, where the payload is."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def vanish(path: Path) -> None:
+    path.unlink()
+
+
+READERS = {
+    "results/smoke/data.npz": ("train", ROW),
+    "results/smoke/classifier.safetensors": ("evaluate", ROW),
+    "results/smoke/reference.npz": ("evaluate", ROW),
+    "results/smoke/train/sd1/0/model.safetensors": ("sample", [*ROW, "--steps", "2"]),
+    "results/smoke/train/sd1/0/snapshots.safetensors": ("convergence", ROW),
+    "results/smoke/train/sd1/0/history.json": ("aggregate", []),
+    "results/smoke/samples/sd1/0/2.npz": ("evaluate", ROW),
+    "results/smoke/samples/sd1/0/2.json": ("evaluate", ROW),
+    "results/smoke/evaluate/sd1/0.json": ("aggregate", []),
+    "results/smoke/evaluate/sd1/0.png": ("report", []),
+    "results/smoke/probe/sd1/0.json": ("aggregate", []),
+    "reports/smoke/tables/cells.parquet": ("claims", []),
+    "reports/smoke/report.html": ("manifest", []),
+}
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, vanish])
+def test_damaged_and_missing_inputs_are_named(clone, capsys, damage):
+    """By the stage that reads the file, with the way out; nothing else on the disk changes."""
+    for name, (stage, options) in READERS.items():
+        path = clone / name
+        whole = path.read_bytes()
+        damage(path)
+        before = tree(clone)
+        said = say(capsys, stage, "smoke", *options)
+        ends = said[:1] if stage != "manifest" else said[:-1]
+        assert len(said) <= 2 and name in ends[0], (name, said)
+        assert "snakemake --cores all smoke" in said[-1], said
+        assert tree(clone) == before, name
+        path.write_bytes(whole)
+    assert cli.main(["verify", "smoke"]) == 0
+
+
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_binary_files_are_checked_without_records_too(clone, capsys, damage):
+    """npz has checksums, safetensors gets one; so files that came without records are not believed blindly."""
+    shutil.rmtree(clone / "results/smoke/made")
+    for name, (stage, options) in READERS.items():
+        if not name.endswith((".npz", ".safetensors", ".parquet")):
+            continue
+        path = clone / name
+        whole = path.read_bytes()
+        damage(path)
+        said = say(capsys, stage, "smoke", *options)
+        assert len(said) == 1 and name in said[0] and "damaged" in said[0] and "delete it" in said[0], said
+        path.write_bytes(whole)
+
+
+def test_the_way_out_of_a_damaged_file_works(clone):
+    """Delete what the line names and give Snakemake's command: the same bytes are there again."""
+    path = clone / "results/smoke/train/sd1/0/model.safetensors"
+    before = tree(clone)
+    flip(path)
+    output = run("python", "-m", "diffbench", "verify", "smoke", cwd=clone, code=2)
+    assert output == "error: results/smoke/train/sd1/0/model.safetensors: changed\n"
+    path.unlink()
+    run("snakemake", "--cores", "2", "--forcerun", path.relative_to(clone).as_posix(), "--", "smoke", cwd=clone)
+    after = tree(clone)
+    steady = [name for name in before if name.endswith((".safetensors", ".npz")) or "/tables/cells" in name]
+    assert len(steady) > 20 and [name for name in steady if before[name] != after[name]] == []
+
+
+@pytest.mark.parametrize("spoil", ["other params", "bit flip", "truncated", "nothing"])
+def test_a_resume_point_is_taken_up_only_if_it_is_whole_and_of_this_training(smoke, places, capsys, spoil):
+    """Otherwise the training starts again, says why, and comes to the same weights."""
+    train.run(smoke, "sd1", 0)
+    expected = sha256(places.train("sd1", 0) / "model.safetensors")
+    resume = places.checkpoints / "sd1-0.safetensors"
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(trainer):
+        if trainer.done == 20:
+            key = train.resume_key(smoke, smoke.paradigms["sd1"], 0, torch.device("cpu"))
+            trainer.save(resume, "another" if spoil == "other params" else key)
+            raise Stop
+
+    with pytest.raises(Stop):
+        train.run(smoke, "sd1", 0, watch=interrupt)
+    if spoil in ("bit flip", "truncated"):
+        (flip if spoil == "bit flip" else truncate)(resume)
+    capsys.readouterr()
+    train.run(smoke, "sd1", 0)
+    said = capsys.readouterr().out
+    wanted = {
+        "other params": "of other params, code or data; training starts again",
+        "nothing": "resumed at step 20",
+    }.get(spoil, "damaged (")
+    assert wanted in said and ("training starts again" in said) == (spoil != "nothing")
+    assert sha256(places.train("sd1", 0) / "model.safetensors") == expected and not resume.exists()
+
+
+def test_at_most_a_minute_of_training_is_lost():
+    """The full benchmark saves every half a minute; looking at the clock every 50 steps adds seconds."""
+    assert config.build(config.preset("mnist")).training.checkpoint_seconds <= 50
+
+
+def test_nothing_malicious_is_executed(clone, capsys, tmp_path):
+    """Pickles inside checkpoints, arrays and tables, and YAML that names code, are refused unread."""
+    proof = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self):
+            return (os.system, (f"touch {proof}",))
+
+    torch.save(Evil(), clone / "results/smoke/classifier.safetensors")
+    np.savez(clone / "results/smoke/data.npz", train_images=np.array([Evil()], dtype=object))
+    (clone / "reports/smoke/tables/cells.parquet").write_bytes(__import__("pickle").dumps(Evil()))
+    shutil.rmtree(clone / "results/smoke/made")
+    for command in (["train", "smoke", *ROW], ["claims", "smoke"]):
+        said = say(capsys, *command)
+        assert len(said) == 1 and "damaged" in said[0], said
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.load(clone / "results/smoke/classifier.safetensors")
+    for name in ("params.yaml", "workflow/claims.yaml", "dvc.yaml", "workflow/presets/smoke.yaml"):
+        path = clone / name
+        whole = path.read_text()
+        path.write_text(f"name: !!python/object/apply:os.system ['touch {proof}']\n")
+        said = say(capsys, "claims", "smoke")
+        assert len(said) == 1 and name in said[0], said
+        path.write_text(whole)
+    assert not proof.exists()
+
+
+def test_two_snakemakes_at_once_are_refused_and_a_killed_one_is_forgotten(clone):
+    """The second ends with a line that says what to wait for; after a kill the same command goes on."""
+    (clone / "workflow/presets/smoke.yaml").open("a").write("\nevaluation: {neighbours: 4}\n")
+    environment = os.environ | {"PYTHONPATH": str(clone / "src")}
+    command = ["snakemake", "--cores", "1", "smoke"]
+    first = subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not list((clone / ".snakemake/locks").glob("*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        output = run(*command, cwd=clone, code=2)
+        assert f"another Snakemake (process {first.pid}) is at work here" in output and "Traceback" not in output
+        assert planned(clone), "a dry run disturbs nobody"
+    finally:
+        first.kill()
+        first.wait()
+    assert list((clone / ".snakemake/locks").glob("*"))
+    output = run(*command, cwd=clone)
+    assert "the last Snakemake here was killed" in output
+    assert planned(clone) == {}
+
+
+def test_one_engine_at_a_time(clone, monkeypatch, capsys):
+    """A job of DVC's does not run beside Snakemake, nor Snakemake beside DVC; dry runs may."""
+    handle = lock.one_engine([])
+    monkeypatch.setenv("DVC_STAGE", "claims")
+    said = say(capsys, "claims", "smoke")
+    assert len(said) == 1 and f"Snakemake (process {os.getpid()}) is at work here" in said[0]
+    handle.close()
+    assert cli.main(["claims", "smoke"]) == 0
+    (clone / ".dvc/tmp").mkdir(parents=True, exist_ok=True)
+    info = {"pid": os.getpid(), "cmd": "dvc repro"}
+    (clone / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": info}, "read": {}}))
+    with pytest.raises(UserError, match="is at work here"):
+        lock.one_engine(["--cores", "2"])
+    assert lock.one_engine(["-n"]) is None and lock.one_engine(["--touch", "--nolock"]) is None
+
+
+def test_a_job_waits_for_another_that_makes_the_same_files(clone):
+    """As one does that a killed engine left behind."""
+    held = lock.hold(Places("smoke").locks / "claims.lock")
+    environment = os.environ | {"PYTHONPATH": str(clone / "src")}
+    command = ["python", "-u", "-m", "diffbench", "claims", "smoke"]
+    second = subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.PIPE, text=True)
+    assert f"waiting for process {os.getpid()}, which makes claims too" in second.stdout.readline()
+    assert second.poll() is None
+    held.close()
+    assert second.wait(timeout=60) == 0
+
+
+def test_an_unwritable_log_is_named(clone):
+    (clone / "results/smoke/made/claims.json").unlink()
+    shutil.rmtree(clone / "logs")
+    (clone / "logs").write_text("a file where a folder should be")
+    output = run("snakemake", "--cores", "1", "--forcerun", "claims", "--", "smoke", cwd=clone, code=2)
+    assert "error: logs: " in output and "Traceback" not in output

@@ -1,0 +1,143 @@
+"""Params of any shape are accepted, or refused in one line a mistake; nothing hangs, nothing is a traceback."""
+
+import copy
+import random
+import shutil
+import time
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+import yaml
+from clones import cloned, environment
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from diffbench import cli, config
+from diffbench.errors import UserError
+
+SHIPPED = config.overlay(
+    yaml.safe_load((ROOT / "workflow/presets/mnist.yaml").read_text()),
+    yaml.safe_load((ROOT / "workflow/presets/smoke.yaml").read_text()),
+)
+HUGE = st.sampled_from([10**30, -(10**30), 1e308, -1e308, 2**63, 10**400, float("inf"), float("nan"), "9" * 5000])
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 10**6), HUGE, st.floats(), st.text(max_size=12), st.just([]), st.just({}),
+    st.lists(st.one_of(st.integers(-3, 2000), st.text(max_size=3), st.none()), max_size=4),
+    st.dictionaries(st.text(max_size=4), st.one_of(st.integers(), st.text(max_size=4)), max_size=3),
+    st.sampled_from(["2e-3", "ünïcödé ☃", "\u202e", "{}", "..", "/etc/passwd", "sd1", "ddim", "yes", "0x10", "1_000"]),
+)  # fmt: skip
+KINDS = st.sampled_from(["change", "change", "delete", "add", "rename", "swap"])
+
+
+def places(node, path=()):
+    """Every dotted place in params, mappings and lists included."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+KNOWN = sorted(places(SHIPPED), key=str)
+
+
+def get(params, path):
+    for key in path:
+        params = params[key]
+    return params
+
+
+def spoil(params, kind, path, value, other):
+    """Change, delete, add or rename what stands at a place, or put there what stands at another."""
+    node, key = get(params, path[:-1]), path[-1]
+    if kind == "delete":
+        del node[key]
+    elif kind == "add" and isinstance(node, dict):
+        node[str(value)[:20]] = value
+    elif kind == "rename" and isinstance(node, dict):
+        node[str(value)[:20]] = node.pop(key)
+    elif kind == "swap":
+        node[key] = copy.deepcopy(get(params, other))
+    else:
+        node[key] = value
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_spoiled_params_are_accepted_or_refused_in_lines(data):
+    params = copy.deepcopy(SHIPPED)
+    for _ in range(data.draw(st.integers(1, 3))):
+        path, other = (KNOWN[data.draw(st.integers(0, len(KNOWN) - 1))] for _ in range(2))
+        with suppress(KeyError, IndexError, TypeError):  # an earlier change has taken the place away
+            spoil(params, data.draw(KINDS), path, data.draw(VALUES), other)
+    try:
+        config.check(params, "params.yaml")
+    except UserError as error:
+        lines = str(error).splitlines()
+        assert lines and all(line.startswith("params.yaml: ") and len(line) < 500 for line in lines), lines
+    else:
+        built = config.build(params)
+        assert all(built.all_cells(name, built.seeds[0]) for name in built.paradigms)
+
+
+PIECES = st.sampled_from([
+    "name: smoke", "name: &a smoke", "seeds: *a", "seeds: &a [*a]", "<<: *a", "a: &b {c: *b}", "!!binary x: 1",
+    "training: !!python/object/apply:os.system [id]", "x: !!python/name:os.system", "x: !<tag:yaml.org,2002:set> {a}",
+    "seeds: !!int '0'", "seeds: [0", "'", "\"", "- a", "? - a", "%YAML 9.9", "---", "...", "\t", "x: |", "  y", "é: ☃",
+    "x: 0o17", "x: 12:30:45", "x: 2026-01-01", "x: .inf", "x: ~", "x: !!float nan", "{a: b}", "[", "]", "&", "*", "!",
+])  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=st.one_of(st.lists(PIECES, max_size=6).map("\n".join), st.text(max_size=60), st.binary(max_size=60)))
+def test_any_file_is_yaml_params_or_refused_in_lines(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    try:
+        config.check(config.read_yaml(path), "params.yaml")
+    except UserError as error:
+        assert str(error).strip() and all(len(line) < 700 for line in str(error).splitlines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijk")),
+        "name: &a [*a]\n",
+        "name: " + "[" * 100_000 + "]" * 100_000 + "\n",
+        "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 3000)),
+    ],
+    ids=["aliases of aliases", "an alias inside itself", "deep brackets", "a chain of aliases"],
+)
+def test_a_few_lines_of_yaml_cannot_hang_or_crash(workplace, capsys, text):
+    (workplace / "params.yaml").write_text(text)
+    started = time.monotonic()
+    assert cli.main(["params"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("error: params.yaml:") and len(said[0]) < 300
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.slow
+def test_real_dry_runs_of_spoiled_params(tmp_path):
+    """Twenty files through Snakemake itself: a plan, or lines with exit code 2."""
+    import subprocess
+
+    clone, chance, codes = cloned(tmp_path / "clone"), random.Random(6), []
+    values = [None, True, -1, 10**30, float("nan"), "2e-3", "☃", [], {}, [0, 0], {"a": 1}, "sd1", 3, 0.5]
+    for _ in range(20):
+        params = copy.deepcopy(SHIPPED)
+        kind = chance.choice(["change", "delete", "add", "rename", "swap"])
+        spoil(params, kind, chance.choice(KNOWN), chance.choice(values), chance.choice(KNOWN))
+        (clone / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
+        done = subprocess.run(
+            ["snakemake", "--cores", "1", "-n"], cwd=clone, env=environment(clone), capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stdout + done.stderr, (kind, done.stderr[-2000:])
+        assert done.returncode in (0, 2), done.stderr[-2000:]
+        if done.returncode:
+            assert "error: params.yaml: " in done.stderr
+        codes.append(done.returncode)
+    assert {0, 2} == set(codes), "both ends are met"
+    shutil.rmtree(clone)

@@ -1,0 +1,232 @@
+"""What a change reruns, in both engines, and that neither ever takes stale results for current."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from clones import edit_params, fresh, planned, run
+
+from diffbench import cli, config, made
+
+pytestmark = pytest.mark.engines
+
+END = ("aggregate", "claims", "report", "manifest", "smoke")
+ALL_ROWS = 5
+
+
+def jobs(**counts: int) -> dict[str, int]:
+    """Planned jobs by rule, with the tables, the page and the target that follow from any."""
+    return counts | dict.fromkeys(END, 1)
+
+
+def set_param(key, value):
+    return lambda clone: edit_params(clone, key, value)
+
+
+def append(path, text):
+    def change(clone):
+        with (clone / path).open("a") as file:
+            file.write(text)
+
+    return change
+
+
+def reorder(clone):
+    path = clone / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    path.write_text("# a comment\n" + yaml.safe_dump(params, sort_keys=True))
+
+
+def touch(clone):
+    for path in (clone / "src").rglob("*.py"):
+        path.touch()
+    (clone / "params.yaml").touch()
+
+
+def add_paradigm(clone):
+    rows = yaml.safe_load((clone / "params.yaml").read_text())["paradigms"]
+    edit_params(clone, "paradigms.extra", rows["sd1"] | {"label": "Another"})
+
+
+def widen_margin(clone):
+    path = clone / "workflow/claims.yaml"
+    path.write_text(path.read_text().replace("margin: ", "margin: 1", 1))
+
+
+# What is changed; the jobs Snakemake plans; the stages that DVC finds changed before it knows what comes of them.
+CHANGES = {
+    "a learning rate": (
+        set_param("paradigms.sd1.lr", 0.003),
+        jobs(train=1, sample=3, evaluate=1, convergence=1, probe=1),
+        {"train": 1, "aggregate": 1, "claims": 1, "report": 1, "manifest": 1},
+    ),
+    "a step count added": (
+        set_param("sampling.steps", [2, 4, 5]),
+        jobs(sample=ALL_ROWS, evaluate=ALL_ROWS),
+        {"sample": 5, "evaluate": 5, "aggregate": 1, "report": 1, "manifest": 1},
+    ),
+    "a step count removed": (
+        set_param("sampling.steps", [2]),
+        jobs(evaluate=ALL_ROWS),
+        {"evaluate": 5, "aggregate": 1, "report": 1, "manifest": 1},
+    ),
+    "a guidance scale added": (
+        set_param("sampling.guidance.sweep", [0, 1, 2, 3]),
+        jobs(sample=2 * ALL_ROWS + 4, evaluate=ALL_ROWS),
+        {"sample": 14, "evaluate": 5, "aggregate": 1, "report": 1, "manifest": 1},
+    ),
+    "neighbours of the metrics": (
+        set_param("evaluation.neighbours", 4),
+        jobs(reference=1, evaluate=ALL_ROWS, convergence=ALL_ROWS),
+        {"reference": 1, "evaluate": 5, "convergence": 5, "aggregate": 1, "manifest": 1},
+    ),
+    "a claim's margin": (
+        widen_margin,
+        {"claims": 1, "report": 1, "manifest": 1, "smoke": 1},
+        {"claims": 1, "manifest": 1},
+    ),
+    "the page's style": (
+        append("src/diffbench/report/templates/page.css", "\n/* an edit */\n"),
+        {"report": 1, "manifest": 1, "smoke": 1},
+        {"report": 1, "manifest": 1},
+    ),
+    "a comment and the order of keys": (reorder, {}, {}),
+    "a touch": (touch, {}, {}),
+    "the source of sampling": (
+        append("src/diffbench/guidance.py", "\n# an edit\n"),
+        jobs(sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS, probe=ALL_ROWS),
+        {"sample": 14, "convergence": 5, "probe": 5, "manifest": 1},
+    ),
+    "a paradigm added": (
+        add_paradigm,
+        jobs(train=1, sample=2, evaluate=1, convergence=1, probe=1),
+        {"train": 1, "sample": 2, "evaluate": 1, "convergence": 1, "probe": 1, "aggregate": 1, "claims": 1, "report": 1,
+         "manifest": 1},
+    ),
+    "a seed added": (
+        set_param("seeds", [0, 1]),
+        jobs(train=5, sample=14, evaluate=5, convergence=5, probe=5),
+        {"train": 5, "sample": 14, "evaluate": 5, "convergence": 5, "probe": 5, "aggregate": 1, "claims": 1,
+         "report": 1, "manifest": 1},
+    ),
+}  # fmt: skip
+
+
+def changed_stages(clone: Path) -> dict[str, int]:
+    """The stages that DVC finds changed, by stage."""
+    from dvc.repo import Repo
+
+    with Repo(str(clone)) as repo:
+        names = [name.split(":")[-1].split("@")[0].split("-")[0] for name in repo.status()]
+    return dict(Counter(names))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_reruns_exactly_what_depends_on_it(both, tmp_path, change):
+    clone = fresh(both, tmp_path)
+    apply, by_snakemake, by_dvc = CHANGES[change]
+    apply(clone)
+    assert planned(clone) == by_snakemake
+    assert changed_stages(clone) == by_dvc
+
+
+def diffbench(*arguments: str, cwd: Path, code: int = 0) -> str:
+    return run("python", "-m", "diffbench", *arguments, cwd=cwd, code=code)
+
+
+def test_stale_results_are_not_blessed_by_any_command(both, tmp_path):
+    """Each way of declaring results current without making them ends in a line that says what is stale."""
+    clone = fresh(both, tmp_path)
+    edit_params(clone, "paradigms.sd1.lr", 0.003)
+    lock = (clone / "dvc.lock").read_bytes()
+    manifest = (clone / "results/smoke/manifest.json").read_bytes()
+    line = "train@sd1-0: paradigms.sd1.lr was 0.002 and is 0.003"
+    output = diffbench("manifest", "smoke", cwd=clone, code=2)
+    assert f"error: {line}" in output
+    assert "'snakemake --cores all smoke --forcerun results/smoke/made/train/sd1/0.json'" in output
+    for command in ("adopt", "verify"):
+        assert "paradigms.sd1.lr was 0.002 and is 0.003" in diffbench(command, "smoke", cwd=clone, code=2)
+    output = diffbench("sample", "smoke", "--paradigm", "sd1", "--seed", "0", "--steps", "2", cwd=clone, code=2)
+    assert output.startswith(f"error: {line}; run ") and output.count("\n") == 1
+    run("dvc", "repro", "--single-item", "manifest", cwd=clone, code=255)
+    assert (clone / "results/smoke/manifest.json").read_bytes() == manifest
+    output = run("snakemake", "--cores", "1", "--allowed-rules", "manifest", "smoke", "--", "smoke", cwd=clone, code=1)
+    assert line in output
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert planned(clone)["train"] == 1, "Snakemake still knows what to make"
+    assert changed_stages(clone)["train"] == 1, "and DVC"
+
+
+def test_engines_that_were_deceived_are_put_right(both, tmp_path):
+    """After forced commits and touches both engines believe stale results; the manifest does not, and says the cure."""
+    clone = fresh(both, tmp_path)
+    edit_params(clone, "paradigms.sd1.lr", 0.003)
+    run("dvc", "commit", "--force", "--no-relink", cwd=clone)
+    run("snakemake", "--touch", "--forceall", "--cores", "1", "smoke", cwd=clone)
+    assert planned(clone) == {}, "Snakemake was told so"
+    assert "params: paradigms.sd1.lr was 0.002 and is 0.003" in diffbench("verify", "smoke", cwd=clone, code=2)
+    output = diffbench("adopt", "smoke", cwd=clone, code=2)
+    cure = "--forcerun results/smoke/made/train/sd1/0.json"
+    assert cure in output
+    run("snakemake", "--cores", "2", "smoke", *cure.split(), cwd=clone)
+    assert diffbench("verify", "smoke", cwd=clone)
+    assert planned(clone) == {} and changed_stages(clone) == {}
+    trained = yaml.safe_load((clone / "results/smoke/made/train/sd1/0.json").read_text())
+    assert trained["params"]["paradigms.sd1.lr"] == 0.003
+
+
+def test_an_edit_while_a_job_runs_is_noticed(finished, tmp_path, monkeypatch):
+    """Snakemake and DVC both look at params and code after the job; the record holds what the job read."""
+    clone = fresh(finished, tmp_path)
+    monkeypatch.chdir(clone)
+    params = config.load("smoke")
+    command = "python -m diffbench claims smoke"
+    with made.recording(params, command):
+        path = Path("workflow/claims.yaml")
+        path.write_text(path.read_text() + "\n# an edit\n")
+    graph = made.Graph(params)
+    assert list(graph.stale(graph.find(command))) == ["claims: workflow/claims.yaml has changed since"]
+    assert cli.main(["manifest", "smoke"]) == 2
+
+
+def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monkeypatch):
+    """From a cell of the table through the records to the commit, the data, the classifier and the seed."""
+    monkeypatch.chdir(finished[0])
+    graph = made.Graph(config.load("smoke"))
+    cells = (finished[0] / "reports/smoke/tables/cells.csv").read_text().splitlines()
+    assert len(cells) > 20
+    for row in cells[1:]:
+        paradigm, seed = row.split(",")[:2]
+        job = graph.find(f"python -m diffbench evaluate smoke --paradigm {paradigm} --seed {seed}")
+        seen, queue = set(), [job]
+        while queue:
+            job = queue.pop()
+            record = made.read_record(job)
+            assert record["ran with"]["commit"] and record["ran with"]["version torch"]
+            for path, digest in record["inputs"].items():
+                maker = graph.maker.get(path)
+                assert made.digest(path) == digest, path
+                if maker and maker.name not in seen:
+                    seen.add(maker.name)
+                    queue.append(maker)
+        assert {"data", "classifier", "reference", f"train@{paradigm}-{seed}"} <= seen
+
+
+def test_moving_house(finished, tmp_path):
+    """Results with Snakemake's records go on elsewhere; without them one command adopts what verifies."""
+    clone = fresh(finished, tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(clone, elsewhere, ignore=shutil.ignore_patterns("results", ".snakemake", "reports"))
+    for name in ("results", "reports"):
+        shutil.copytree(clone / name, elsewhere / name)
+    assert "adopt smoke" in run("snakemake", "--cores", "1", "-n", "smoke", cwd=elsewhere, code=2)
+    diffbench("adopt", "smoke", cwd=elsewhere)
+    assert planned(elsewhere) == {}
+    shutil.rmtree(elsewhere / ".snakemake")
+    shutil.copytree(clone / ".snakemake/metadata", elsewhere / ".snakemake/metadata")
+    assert planned(elsewhere) == {}
+    (elsewhere / "results/smoke/samples/sd1/0/2.npz").unlink()
+    assert planned(elsewhere) == {}, "sampled images may go once they are scored"
+    diffbench("verify", "smoke", cwd=elsewhere)
