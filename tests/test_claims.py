@@ -421,6 +421,7 @@ def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, c
 def test_the_manifest_notices_other_claims(three_seeds, monkeypatch, workplace):
     params, _ = three_seeds
     monkeypatch.setattr(manifest, "outputs", lambda _: [])
+    monkeypatch.setattr(manifest, "stale", lambda _: ([], []))
     manifest.write(params)
     assert manifest.differences(params) == []
     path = workplace / "workflow/claims.yaml"
@@ -445,7 +446,7 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
     assert nasty not in html and "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html and "<b>bold" not in html
     assert html.index('id="summary"') < html.index('id="claims"') < html.index('id="samples"')
     text = html[html.index('<section id="claims"') : html.index('<section id="samples"')]
-    assert text.count('<article class="card"') == 20
+    assert text.count('<details class="card"') == 20
     verdicts = set(found[0].verdict)
     assert len(verdicts) > 1 and all(f"</span> {verdict}</span>" in text for verdict in verdicts)
     drawn = found[1][found[1].effect.notna()]

@@ -328,7 +328,7 @@ def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch):
 
     monkeypatch.setattr(device, "cuda_devices", lambda: 0)
     with pytest.raises(UserError, match="python -m diffbench params --preset digits --write"):
-        device.choose(config.load("mnist").compute)
+        device.prepare(config.load("mnist").compute)
 
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffbench import evaluate, model, sample, train
+from diffbench import evaluate, model, pictures, sample, train
 from diffbench.config import Cell
 from diffbench.data import splits
 
@@ -44,7 +44,7 @@ def test_the_grid_is_sampled_and_scored(trained, places):
     costs = json.loads(places.clock("sd3", 0).read_text())
     assert all(cost["seconds_per_1000"] > 0 and cost["peak_memory_bytes"] > 1e6 for cost in costs)
     with Image.open(places.evaluation("sd3", 0).with_suffix(".png")) as picture:
-        assert picture.size == (80, 13 * 8)
+        assert picture.size == (80, 13 * pictures.STRIPS * 8)
 
 
 def test_sampling_again_gives_the_same_bytes(trained, places):
