@@ -9,7 +9,10 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
-KEPT = ("Snakefile", "dvc.yaml", "params.yaml", "workflow", "profiles", "src", ".dvc", ".dvcignore", ".gitignore")
+KEPT = (
+    "Snakefile", "dvc.yaml", "params.yaml", "workflow", "profiles", "src", "reports/reference", ".dvc", ".dvcignore",
+    ".gitignore",
+)  # fmt: skip
 
 
 def environment(clone: Path) -> dict[str, str]:

@@ -11,10 +11,11 @@ from conftest import ROOT
 from test_claims import fabricated
 from test_compare import save
 
-from diffbench import article, cli, compare, config, tables
+from diffbench import article, cli, config, tables
 from diffbench.claims.judge import judge_all
 from diffbench.claims.load import load
 from diffbench.data.prompts import VOCABULARY
+from diffbench.files import REFERENCES
 from diffbench.paths import PATHS
 from diffbench.samplers import ddim, euler
 from diffbench.targets import recover, target
@@ -176,7 +177,7 @@ def test_every_claim_stands_on_the_page_with_its_verdict(frames):
     part = frames["claim_parts"].query("claim == 'flow-few-steps'").iloc[0]
     assert f"quality at 8 steps, fid: {article.amount(part.effect, part.unit)} (90% interval" in page
     assert "which `snakemake --cores all digits` makes" in page
-    committed = article.render(frames, template(), compare.REFERENCES / "digits-cpu")
+    committed = article.render(frames, template(), REFERENCES / "digits-cpu")
     assert "committed under [`reports/reference/digits-cpu`](../reports/reference/digits-cpu)" in committed
 
 

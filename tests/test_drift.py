@@ -62,6 +62,8 @@ def graphs(request, tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
     for name in ("Snakefile", "dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
+    (folder / "reports/reference/one/tables").mkdir(parents=True)
+    (folder / "reports/reference/one/tables/cells.parquet").touch()
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     write = [sys.executable, "-m", "diffbench", "params", "--preset", request.param, "--write", "--force"]
     subprocess.run(write, cwd=folder, check=True, capture_output=True)
@@ -108,7 +110,9 @@ def test_inputs_are_the_same(graphs):
         for folder in folders:
             listed = {path for path in files if path.startswith(f"{folder}/")}
             assert listed, (job["rule"], folder)
-            if folder.startswith(("results/", "reports/")):
+            if folder == "reports/reference":
+                assert listed == {"reports/reference/one/tables/cells.parquet"}
+            elif folder.startswith(("results/", "reports/")):
                 whole = {path for path in made if path.startswith(f"{folder}/")}
                 # DVC hashes the whole folder; what a stage does not read of it may stand beside what it does.
                 read = {path for path in whole if Path(path).suffix in {Path(name).suffix for name in listed}}

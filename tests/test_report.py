@@ -1,13 +1,20 @@
 """The report: safe, deterministic, self-contained, and true to its tables."""
 
+import base64
+import hashlib
+import math
 import re
 
+import pandas as pd
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from invented import invented
 
 from diffbench import config, tables
-from diffbench.report import figures, finding, page
+from diffbench.files import REFERENCES
+from diffbench.report import effects, figures, finding, page
 
 NASTY = "<script>alert(1)</script>"
 
@@ -131,3 +138,84 @@ def test_the_headline_follows_the_numbers(fids, said):
 )
 def test_numbers_have_three_digits(value, text):
     assert finding.number(value) == text
+
+
+def test_only_the_pages_own_script_may_run(named):
+    """The policy names the SHA-256 of the script as it stands in the page; another byte and no browser runs it."""
+    html = page.render(invented(named), named)
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1].replace("&#39;", "'")
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    assert "unsafe" not in policy.split("script-src")[1].split(";")[0]
+
+
+points = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=20)
+
+
+@given(points)
+def test_the_front_holds_what_nothing_beats_and_nothing_else(drawn):
+    frame = pd.DataFrame(drawn, columns=["nfe", "fid"]).astype(float)
+    front = {tuple(row) for row in figures.pareto(frame, "nfe", "fid").itertuples(index=False)}
+
+    def beaten(point):
+        return any(other[0] <= point[0] and other[1] <= point[1] and other != point for other in drawn)
+
+    assert front == {point for point in drawn if not beaten(point)}
+
+
+def test_the_front_leaves_out_what_has_no_value():
+    frame = pd.DataFrame({"nfe": [1.0, 2.0, 3.0], "fid": [float("nan"), 2.0, 1.0]})
+    assert list(figures.pareto(frame, "nfe", "fid").nfe) == [2.0, 3.0]
+
+
+def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
+    """By hand: three networks and two objectives, FIDs that are powers of two by seed."""
+    params = config.load("digits")
+    pairs = effects.comparisons(params)
+    rows = params.paradigms
+    for words, key, base in pairs:
+        row, other = rows[key], rows[base]
+        objective = (row.target, row.path, row.times) != (other.target, other.path, other.times)
+        assert (row.network != other.network) != objective, (words, "exactly one of the two differs")
+        assert words.startswith("objective: " if objective else "network: ")
+    words, key, base = pairs[0]
+    logs = {key: [1.0, 2.0, 4.0], base: [2.0, 2.0, 2.0]}
+    paradigms, cells, _ = frames_for(logs)
+    monkeypatch.setattr(effects, "comparisons", lambda _: pairs[:1])
+    found = effects.ratios({"paradigms": paradigms, "cells": cells}, params, "best_")
+    assert list(found.comparison) == [words]
+    assert found.ratio[0] == pytest.approx(1.0), "the geometric mean of 1/2, 1 and 2"
+    half = 4.302653 * math.log(2) / math.sqrt(3)  # t of 2 degrees of freedom; standard deviation log 2
+    assert (found.low[0], found.high[0]) == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-5)
+
+
+def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures.charts, "confusion", lambda data, name: drawn.append((name, data)))
+    monkeypatch.setattr(figures.charts, "beside", lambda parts, columns: None)
+    monkeypatch.setattr(figures.charts, "svg", lambda chart, name: "")
+    figures.confusion_figure(invented(named), named)
+    assert len(drawn) == sum(row.conditional for row in named.paradigms.values())
+    for _, data in drawn:  # nine of ten fours come out as fours, in each of two seeds
+        assert dict(zip(data.shown, data.share, strict=True)) == pytest.approx({4: 0.9, 9: 0.1})
+        assert list(data.images) == [18, 2]
+        assert any(text.endswith("of 4 asked for, 10.0% seen as 9") for text in data.text)
+
+
+def test_the_page_says_how_far_a_run_agrees_with_the_committed_reference(named):
+    frames = invented(named)
+    named_run = tables.frame("provenance", [{"key": "run", "value": "smoke"}])
+    frames["provenance"] = pd.concat([named_run, frames["provenance"]], ignore_index=True)
+    assert "no reference of a run called smoke" in page.render(frames, named)
+    other = frames | {"provenance": frames["provenance"].replace("abc", "<b>def</b>")}
+    folder = REFERENCES / "smoke-somewhere/tables"
+    tables.write(folder, other)
+    html = page.render(frames, named)
+    assert "are the same to the last digit" in html and "the reference smoke-somewhere" in html
+    assert "&lt;b&gt;def&lt;/b&gt;" in html and "<b>def" not in html
+    worse = other["cells"].assign(pca_fid=other["cells"].pca_fid * (3 + other["cells"].seed / 100))
+    tables.write(folder, other | {"cells": worse})
+    html = page.render(frames, named)
+    assert re.search(r"The runs disagree: \d+ values of [\d,]+ in \d+ cells differ by more than seed noise", html)
+    assert "By row and metric" in html and page.render(frames, named) == html

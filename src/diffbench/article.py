@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import compare, tables
 from .data.prompts import VOCABULARY
 from .errors import UserError
-from .files import replacing
+from .files import REFERENCES, replacing
 from .paths import PATHS
 from .probe import trajectory
 from .report.claims import amount
@@ -268,7 +268,7 @@ def run(source: str, write: Path | None) -> None:
         template = TEMPLATE.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{TEMPLATE}: cannot be read ({error.strerror}); run from the root of the repository") from None
-    committed = folder.parent if folder.is_relative_to(compare.REFERENCES) else None
+    committed = folder.parent if folder.is_relative_to(REFERENCES) else None
     page = render(frames, template, committed)
     if write is None:
         print(page, end="")

@@ -36,10 +36,9 @@ from scipy.stats import false_discovery_control, t
 
 from . import tables
 from .errors import UserError
-from .files import Places, replacing
+from .files import REFERENCES, Places, replacing
 
 ALPHA = 0.05
-REFERENCES = Path("reports/reference")
 KEY = ("paradigm", "sampler", "steps", "guidance", "arm")
 JUDGE = "classifier sha256"
 READS = ("cells", "claims", "claim_parts", "floors", "paradigms", "provenance", "training")
@@ -553,8 +552,11 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
             for row in [header, ["-" * width for width in widths], *rows]]  # fmt: skip
 
 
-def _by_row(cells: pd.DataFrame) -> list[str]:
-    """A line for each row of params and metric: how far its cells lie apart."""
+BY_ROW = ("row", "metric", "cells", "median", "most", "outside 95%", "differ", "not tested")
+
+
+def by_row(cells: pd.DataFrame) -> list[list[str]]:
+    """For each row of params and metric in which anything differs, how far its cells lie apart: columns BY_ROW."""
     rows = []
     for (paradigm, metric), own in cells[cells.metric != ""].groupby(["paradigm", "metric"], sort=False):
         if (own.says == "same").all():
@@ -570,11 +572,7 @@ def _by_row(cells: pd.DataFrame) -> list[str]:
              f"{int(outside.sum())} of {len(outside)}" if len(outside) else "-", str(int(counts.get("differs", 0))),
              ", ".join(others)]
         )  # fmt: skip
-    return (
-        []
-        if not rows
-        else _table(["row", "metric", "cells", "median", "most", "outside 95%", "differ", "not tested"], rows)
-    )
+    return rows
 
 
 def _cell_lines(cells: pd.DataFrame) -> list[str]:
@@ -604,7 +602,8 @@ def text(found: Comparison, left: str, right: str, every: bool = False) -> str:
         rows = [[row["key"], _cut(row["left"]), _cut(row["right"])] for row in found.provenance.to_dict("records")]
         lines += [*_table(["differs in", "left", "right"], rows), ""]
     if len(found.cells):
-        lines += [*_by_row(found.cells), ""] if (found.cells.says != "same").any() else []
+        rows = by_row(found.cells)
+        lines += [*_table(list(BY_ROW), rows), ""] if rows else []
         shown = found.cells if every else found.cells[found.cells.says.isin(DIFFER)]
         if len(shown):
             lines += [*_cell_lines(shown), ""]

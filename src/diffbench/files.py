@@ -10,6 +10,8 @@ from typing import Any
 
 from .errors import UserError
 
+REFERENCES = Path("reports/reference")  # runs made elsewhere and committed
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

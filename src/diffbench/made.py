@@ -16,7 +16,7 @@ from typing import Any
 from . import lock, provenance
 from .config import Params
 from .errors import UserError
-from .files import Places, read_json, sha256, write_json
+from .files import REFERENCES, Places, read_json, sha256, write_json
 from .jobs import Job, jobs, pick
 
 PACKAGE = Path(__file__).parent
@@ -48,6 +48,8 @@ def _files(name: str, made: Iterable[str]) -> list[str]:
     """A declared input as files: of a folder of results those that a job makes, of another one the sources in it."""
     if Path(name).suffix:
         return [name]
+    if Path(name) == REFERENCES:
+        return sorted(path.as_posix() for path in Path(name).glob("*/tables/*.parquet"))
     if name.startswith(("results/", "reports/")):
         return [path for path in made if path.startswith(f"{name}/")]
     return sorted(path.as_posix() for path in Path(name).rglob("*") if path.suffix in provenance.SUFFIXES)

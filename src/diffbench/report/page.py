@@ -12,7 +12,7 @@ from .. import tables
 from ..config import Params
 from ..errors import UserError
 from ..files import Places, replacing
-from . import claims, explore, sections, sprites, summary
+from . import claims, explore, reference, sections, sprites, summary
 from .figures import figures
 from .finding import DASH, headline, number, second_opinion
 
@@ -106,6 +106,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],
         cells=sections.all_cells(frames),
         columns=[column for column in tables.TABLES["cells"].columns if column.name != "native"],
+        reference=reference.against(frames, params),
         downloads=[download(places.tables / f"cells.{kind}") for kind in MEDIA],
         cell=summary.shown,
     )
