@@ -124,13 +124,9 @@ def _verify(params: config.Params, _: argparse.Namespace) -> None:
 
 
 def _finding(params: config.Params, _: argparse.Namespace) -> None:
-    from .report.finding import headline, tally
-    from .tables import read
+    from .manifest import finding
 
-    places = Places(params.name)
-    print(headline(read(places.tables, "paradigms"), read(places.tables, "cells"), read(places.tables, "floors")))
-    print(tally(read(places.tables, "claims")))
-    print(f"report: {places.report.resolve().as_uri()}")
+    print(finding(params))
 
 
 def _prune(params: config.Params, arguments: argparse.Namespace) -> None:

@@ -158,12 +158,29 @@ def tell_dvc(params: Params) -> None:
     call("dvc", "commit", "--force", "--no-relink", "--quiet")
 
 
+def finding(params: Params) -> str:
+    """What a finished run found, in three lines: the headline, the verdicts counted, and where its page lies.
+
+    Raises:
+        UserError: a table is missing or damaged.
+    """
+    from .report.finding import headline, tally  # which brings pandas; most of this module does without
+    from .tables import read
+
+    places = Places(params.name)
+    paradigms, cells, floors, claims = (
+        read(places.tables, name) for name in ("paradigms", "cells", "floors", "claims")
+    )
+    return f"{headline(paradigms, cells, floors)}\n{tally(claims)}\nreport: {places.report.resolve().as_uri()}"
+
+
 def run(params: Params) -> None:
     """The manifest stage, called by either engine."""
     path = write(params)
     print(f"wrote {path}")
     if os.environ.get("DVC_STAGE"):
         tell_snakemake(params.name)
+        print(finding(params))  # DVC has no word of its own at the end; Snakemake says it with the time that it took
     else:
         tell_dvc(params)
 
