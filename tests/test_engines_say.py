@@ -32,3 +32,10 @@ def test_snakemakes_report_holds_the_page_and_the_tables_with_captions(finished,
     for caption in captions:
         words = re.search(r"[A-Za-z ]{15,}", (folder / caption).read_text())[0].strip()
         assert words in html, caption
+
+
+def test_a_single_file_is_no_run_and_ends_without_a_finding(finished, tmp_path):
+    clone = fresh(finished, tmp_path)
+    output = run("snakemake", "--cores", "1", "--forcerun", "data", "--", "results/smoke/data.json", cwd=clone)
+    assert "1 of 1 steps (100%) done" in output and "elapsed: " in output
+    assert "claims:" not in output and "report:" not in output and "error" not in output

@@ -171,9 +171,10 @@ def table_files(folder, stage=None):
 
 
 def requested_runs():
-    """The runs that were asked for on the command line, or the default one."""
-    asked = set(workflow.dag_settings.targets or [])
-    return [run for run in KNOWN_RUNS if run in asked or manifest_of(run) in asked] or [DEFAULT_RUN]
+    """The runs that were asked for on the command line, the default one if nothing was; single files are no run."""
+    asked = set(workflow.dag_settings.targets or ["all"])
+    names = {run: {run, manifest_of(run)} | ({"all"} if run == DEFAULT_RUN else set()) for run in KNOWN_RUNS}
+    return [run for run in KNOWN_RUNS if names[run] & asked]
 
 
 def elapsed():
