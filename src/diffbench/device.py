@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import platform
 import resource
+from pathlib import Path
 
 import torch
 
@@ -79,7 +81,15 @@ def peak_memory(device: torch.device) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words, "NVIDIA H200" or "cpu (x86_64)"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({os.uname().machine})"
+    """The device in words, "NVIDIA H200" or "cpu (Intel(R) Xeon(R) Processor @ 2.70GHz)"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({processor()})"
+
+
+def processor() -> str:
+    """The CPU's model, which decides the last digits of sums and so where a training ends; else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -63,6 +63,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["number"] = number
+    environment.filters["brief"] = lambda text: f"{text[:12]}…" if len(text) == 64 else text  # a SHA-256
     environment.filters["signed"] = lambda value: DASH if pd.isna(value) else f"{value:+.3f}"
     albums = {key: sprites.album(params, key) for key in params.paradigms}
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
