@@ -232,7 +232,15 @@ def _article(arguments: argparse.Namespace) -> int:
     return 0
 
 
-APART = {"compare": _compare, "article": _article}  # they read tables only, of runs whose params may be gone
+def _readme(arguments: argparse.Namespace) -> int:
+    from .readme import run
+
+    run(arguments.run)
+    return 0
+
+
+# They read tables only, of runs whose params may be gone.
+APART = {"compare": _compare, "article": _article, "readme": _readme}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -265,6 +273,8 @@ def parser() -> argparse.ArgumentParser:
     article = commands.add_parser("article", help="the page on the article's claims and formulas, from a run's tables")
     article.add_argument("run", help="a run's name, a reference's, or a folder of tables")
     article.add_argument("--write", type=Path, metavar="FILE", help="docs/article.md; by default it is printed")
+    readme = commands.add_parser("readme", help="write the README's results from a run's tables")
+    readme.add_argument("run", help="a run's name, a reference's, or a folder of tables")
     return top
 
 

@@ -78,6 +78,7 @@ class Places:
         self.tables = self.reports / "tables"
         self.metrics = self.reports / "metrics.json"
         self.report = self.reports / "report.html"
+        self.samples_poster, self.quality_poster = self.reports / "samples.png", self.reports / "quality.png"
         self.manifest = self.results / "manifest.json"
         self.checkpoints = self.results / "checkpoints"
         self.locks = self.results / "locks"

@@ -103,6 +103,8 @@ rule report:
             category="Comparison",
             labels={"run": "{run}"},
         ),
+        "reports/{run}/samples.png",
+        "reports/{run}/quality.png",
         "results/{run}/made/report.json",
     log:
         "logs/{run}/report.log",

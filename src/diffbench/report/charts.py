@@ -184,13 +184,10 @@ def _attributes(match: re.Match) -> str:
     return f'aria-label="{words}" data-p="{name.split("/")[0]}"{cell}'
 
 
-def svg(chart: alt.TopLevelMixin, name: str) -> str:
-    """A chart as an inline SVG whose colours follow the page's, with a name for screen readers.
-
-    It is a group and not one image, so that its marks can be reached one by one.
-    """
-    spec = chart.configure(
-        background="transparent",
+def specification(chart: alt.TopLevelMixin, background: str) -> str:
+    """A chart in the page's style as Vega-Lite JSON."""
+    return chart.configure(
+        background=background,
         font="system-ui, sans-serif",
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
@@ -200,7 +197,19 @@ def svg(chart: alt.TopLevelMixin, name: str) -> str:
         legend=alt.LegendConfig(labelColor=INK, titleColor=INK, labelFontSize=13, symbolLimit=0),
         header=alt.HeaderConfig(labelColor=INK, titleColor=INK, labelFontSize=13),
     ).to_json(validate=False)  # fmt: skip
-    text = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+
+
+def png(chart: alt.TopLevelMixin) -> bytes:
+    """A chart as a picture on white, at twice its size."""
+    return vl_convert.vegalite_to_png(specification(chart, "white"), vl_version=VEGA_LITE, scale=2)
+
+
+def svg(chart: alt.TopLevelMixin, name: str) -> str:
+    """A chart as an inline SVG whose colours follow the page's, with a name for screen readers.
+
+    It is a group and not one image, so that its marks can be reached one by one.
+    """
+    text = vl_convert.vegalite_to_svg(specification(chart, "transparent"), vl_version=VEGA_LITE)
     for colour, variable in VARIABLES.items():
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
     text = TAG.sub(_attributes, text)

@@ -31,13 +31,16 @@ def pareto(points: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return rising[rising[y] < rising[y].cummin().shift(fill_value=math.inf)]
 
 
-def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, str]:
-    """Quality against evaluations and seconds with the Pareto front, and the samplers of each paradigm."""
+COSTS = {"nfe": "network evaluations (log)", "seconds": "seconds per 1,000 images (log)"}
+
+
+def cost_charts(
+    frames: dict[str, pd.DataFrame], params: Params, floor: float, width: int = 1000, height: int = 420
+) -> dict[str, alt.LayerChart]:
+    """Quality against evaluations and seconds with the Pareto front; what was not measured is missing."""
     labels = [row.label for row in params.paradigms.values()]
     every = grid_cells(frames, params)
     chosen = every[every.guidance == every.guidance_chosen]
-    if chosen.empty:
-        return {}
     first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
     main = chosen[(chosen.sampler == chosen.paradigm.map(first_sampler)) | chosen.native.astype(bool)]
     main = main.assign(seconds=main.groupby("cell").seconds_per_1000.transform("mean"))
@@ -46,14 +49,24 @@ def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) 
     cloud = means[~means.cell.isin(set(main.cell))]
     # An unconditional row answers another question, so it beats nobody.
     rivals = means[means.paradigm.map({key: row.conditional for key, row in params.paradigms.items()}).astype(bool)]
-    common = {"log_x": True, "log_y": True, "floor": floor, "width": 1000, "height": 420}
-    result = {}
-    for x, title in (("nfe", "network evaluations (log)"), ("seconds", "seconds per 1,000 images (log)")):
-        if main[x].notna().any():
-            front = pareto(rivals, x, "fid")
-            chart = charts.lines(main, labels, x, "fid", title, "FID (log)", cloud=cloud, front=front, **common)
-            result[x] = charts.svg(chart, f"FID against {title.removesuffix(' (log)')}")
-    solvers = chosen[~chosen.native.astype(bool)]
+    common = {"log_x": True, "log_y": True, "floor": floor, "width": width, "height": height}
+    return {
+        x: charts.lines(
+            main, labels, x, "fid", title, "FID (log)", cloud=cloud, front=pareto(rivals, x, "fid"), **common
+        )
+        for x, title in COSTS.items()
+        if main[x].notna().any()
+    }
+
+
+def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, str]:
+    """Quality against evaluations and seconds, and the samplers of each paradigm."""
+    result = {
+        x: charts.svg(chart, f"FID against {COSTS[x].removesuffix(' (log)')}")
+        for x, chart in cost_charts(frames, params, floor).items()
+    }
+    every = grid_cells(frames, params)
+    solvers = every[(every.guidance == every.guidance_chosen) & ~every.native.astype(bool)]
     names = list(dict.fromkeys(sampler for row in params.paradigms.values() for sampler in row.samplers))
     parts = [
         charts.lines(

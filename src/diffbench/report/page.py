@@ -12,7 +12,7 @@ from .. import tables
 from ..config import Params
 from ..errors import UserError
 from ..files import Places, replacing
-from . import claims, explore, reference, sections, sprites, summary
+from . import claims, explore, posters, reference, sections, sprites, summary
 from .figures import figures
 from .finding import DASH, headline, number, second_opinion
 
@@ -114,7 +114,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
 
 
 def run(params: Params) -> None:
-    """Write reports/<run>/report.html.
+    """Write reports/<run>/report.html and the two pictures beside it.
 
     Raises:
         UserError: a table or a picture is missing or damaged.
@@ -123,3 +123,4 @@ def run(params: Params) -> None:
     frames = {name: tables.read(places.tables, name) for name in tables.TABLES}
     with replacing(places.report) as temporary:
         temporary.write_text(render(frames, params), encoding="utf-8")
+    posters.run(frames, params)
