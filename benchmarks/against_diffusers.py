@@ -19,6 +19,7 @@ Both sides run in the same precision under autocast, on the same threads, in the
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import torch
 from common import Ratio, alternate, arguments, circumstances, dataset, measured, setting, show, write
@@ -43,8 +44,9 @@ def unets(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
     step = 4 * heads if heads % 2 else 2 * heads  # of channels: heads and four groups divide them
     step = step if step % 4 == 0 else 2 * step
     seen = set()
-    for share in range(20, 161, 2):
-        channels = tuple(max(step, round(share / 100 * width / step) * step) for width in size["channels"])
+    for share, more in product(range(20, 161, 2), (0, step)):
+        *upper, last = (max(step, round(share / 100 * width / step) * step) for width in size["channels"])
+        channels = (*upper, last + more)
         if channels in seen:
             continue
         seen.add(channels)
@@ -70,7 +72,7 @@ def dits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
     """DiTs as deep as ours, of rising width."""
     from diffusers import DiTTransformer2DModel
 
-    for each in range(4, size["width"] // size["heads"] + 1, 2):
+    for each in range(4, size["width"] // size["heads"] + 1):
         yield (
             DiTTransformer2DModel(
                 num_attention_heads=size["heads"],

@@ -134,11 +134,11 @@ def test_kid_agrees_with_a_direct_estimate_in_any_chunks(monkeypatch):
 def test_kid_agrees_with_torchmetrics():
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    from diffbench.metrics.frechet import _Features
+    from diffbench.metrics.frechet import GivenFeatures
 
     real, fake = clouds(300, 300, 6)
     scale = real.double().var(dim=0).mean().sqrt()
-    theirs = KernelInceptionDistance(_Features(6), subsets=1, subset_size=300).set_dtype(torch.float64)
+    theirs = KernelInceptionDistance(GivenFeatures(6), subsets=1, subset_size=300).set_dtype(torch.float64)
     theirs.update(real.double() / scale, real=True)
     theirs.update(fake.double() / scale, real=False)
     assert kernel.Kernel(real)(fake) == pytest.approx(float(theirs.compute()[0]), rel=1e-4)

@@ -7,7 +7,7 @@ from diffbench import config, cost, model
 from diffbench.data.prompts import NULL
 from diffbench.networks import NETWORKS
 from diffbench.networks.dit import patchify, unpatchify
-from diffbench.networks.layers import patch_positions
+from diffbench.networks.layers import gated, modulate, patch_positions
 from diffbench.networks.unet import Conv3x3, Pointwise, double
 
 SIZES = {
@@ -177,3 +177,14 @@ def test_patch_positions_are_distinct():
 def test_sizes_that_do_not_fit_are_refused(name, side, conditional, size, problem):
     with pytest.raises(ValueError, match=problem):
         NETWORKS[name](side, conditional, **(SIZES[name] | size))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_modulation_and_gates_are_their_formulas_to_rounding(dtype):
+    """One fused pass may round once where two passes round twice; mixed types widen, as under autocast."""
+    torch.manual_seed(0)
+    x, branch = torch.randn(5, 7, 8), torch.randn(5, 7, 8)
+    shift, scale = torch.randn(2, 5, 8).to(dtype)
+    want = x * (1 + scale).float()[:, None] + shift.float()[:, None]
+    torch.testing.assert_close(modulate(x, shift, scale), want, rtol=0, atol=2e-6)
+    torch.testing.assert_close(gated(x, scale, branch), x + scale.float()[:, None] * branch, rtol=0, atol=2e-6)

@@ -55,7 +55,7 @@ class Frechet:
         return max(0.0, float((mean - self.mean).square().sum() + covariance.trace() + self.trace - 2 * cross))
 
 
-class _Features(nn.Module):
+class GivenFeatures(nn.Module):
     """torchmetrics' feature extractor where the features are already computed."""
 
     def __init__(self, width: int):
@@ -70,7 +70,7 @@ def by_torchmetrics(reference: Tensor, features: Tensor) -> float:
     """The same distance by torchmetrics' own implementation, of features (N, F) and (M, F)."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(_Features(reference.shape[1])).to(reference.device).set_dtype(torch.float64)
+    metric = FrechetInceptionDistance(GivenFeatures(reference.shape[1])).to(reference.device).set_dtype(torch.float64)
     metric.update(reference.double(), real=True)
     metric.update(features.double(), real=False)
     return max(0.0, float(metric.compute()))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .sets import Real, Samples
 
-CHUNK = 2000  # rows of a distance matrix held at once
+CHUNK = 250  # rows of a distance matrix held at once: few, so that the passes over them find them in a cache
 
 
 class PRDC(NamedTuple):
@@ -25,8 +25,12 @@ class PRDC(NamedTuple):
 
 def _radii(features: Tensor, k: int) -> Tensor:
     """Distance of each row (N, F) to its k-th nearest other row, (N,)."""
-    # The row itself is the first of the k + 1 nearest.
-    return torch.cat([torch.cdist(rows, features).kthvalue(k + 1, dim=1).values for rows in features.split(CHUNK)])
+    # The row itself is the first of the k + 1 nearest. For so few of them topk takes a fifth of kthvalue's time.
+    nearest = [
+        torch.cdist(rows, features).topk(k + 1, dim=1, largest=False, sorted=False).values
+        for rows in features.split(CHUNK)
+    ]
+    return torch.cat(nearest).amax(dim=1)
 
 
 class Manifold:
@@ -54,19 +58,19 @@ class Manifold:
             raise ValueError("a feature is not finite")
         fake = fake.double()
         fake_radii = _radii(fake, self.k)
-        inside, recalled, covered = [], [], []
+        inside = torch.zeros(len(fake), dtype=torch.int32, device=fake.device)  # real balls each fake lies in, (M,)
+        recalled, covered = [], []
         for start in range(0, len(self.real), CHUNK):
             rows = slice(start, start + CHUNK)
             distance = torch.cdist(self.real[rows], fake)  # (rows, M)
             balls = distance < self.radii[rows, None]
-            inside.append(balls.sum(dim=0))
+            inside += balls.view(torch.uint8).sum(dim=0, dtype=torch.int32)
             recalled.append((distance < fake_radii).any(dim=1))
             covered.append(balls.any(dim=1))
-        counts = torch.stack(inside).sum(dim=0)  # real balls each fake lies in, (M,)
         return PRDC(
-            precision=float((counts > 0).double().mean()),
+            precision=float((inside > 0).double().mean()),
             recall=float(torch.cat(recalled).double().mean()),
-            density=float(counts.double().mean() / self.k),
+            density=float(inside.double().mean() / self.k),
             coverage=float(torch.cat(covered).double().mean()),
         )
 

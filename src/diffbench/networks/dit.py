@@ -9,6 +9,7 @@ from .layers import (
     TimeEmbedding,
     attend,
     check_tokens,
+    gated,
     mlp,
     modulate,
     patch_positions,
@@ -61,8 +62,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(silu(c)).chunk(6, dim=1)  # (B, W) each
         q, k, v = self.qkv(modulate(self.norm1(x), shift1, scale1)).chunk(3, dim=2)
-        x = x + gate1[:, None] * self.out(attend(q, k, v, self.heads))
-        return x + gate2[:, None] * self.mlp(modulate(self.norm2(x), shift2, scale2))
+        x = gated(x, gate1, self.out(attend(q, k, v, self.heads)))
+        return gated(x, gate2, self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
 
 class Head(nn.Module):

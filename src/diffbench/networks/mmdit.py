@@ -11,6 +11,7 @@ from .layers import (
     TimeEmbedding,
     attend,
     check_tokens,
+    gated,
     mlp,
     modulate,
     xavier_linears,
@@ -45,8 +46,8 @@ class Stream(nn.Module):
     def after(self, x: Tensor, mixed: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
         """Add the attention's result and the MLP to the residual stream, (B, L, W)."""
         gate1, shift2, scale2, gate2 = rest
-        x = x + gate1[:, None] * self.out(mixed)
-        return x + gate2[:, None] * self.mlp(modulate(self.norm2(x), shift2, scale2))
+        x = gated(x, gate1, self.out(mixed))
+        return gated(x, gate2, self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
 
 class JointBlock(nn.Module):

@@ -1,0 +1,335 @@
+"""What the arithmetic says a step must take, what it takes, and what the whole run follows to.
+
+    python benchmarks/floors.py                              # this device, digits without CUDA
+    python benchmarks/floors.py --plan mnist --share 0.05    # the full run on an H200, by arithmetic alone
+
+For each network of a preset: FLOPs of a training step and of a guided sampling step (matrix products, convolutions and
+attention, forward and backward, by torch's own counter), and the bytes that its operations read and write as they are
+written, one after the other. Divided by this device's measured matrix and copy rates these give two times: the
+arithmetic floor, which no code goes below, and the traffic, which a cache or fused operations do go below. Beside them
+the measured time, and the share of it that the arithmetic floor is.
+
+From it follows the run, stage by stage: the same counts times the steps, cells and images of the preset, at the
+measured time of each or, with ``--plan``, at a stated share of an H200's peak.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from common import add_arguments, circumstances, dataset, setting, write
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffbench import classifier as judge
+from diffbench import config, device, jobs, metrics, model, sample, train
+from diffbench.config import Cell, Paradigm, Params
+from diffbench.data import splits
+from diffbench.denoiser import Denoiser
+from diffbench.metrics.sets import Real, Samples
+from diffbench.paths import PATHS
+
+SCALE = 2.0  # guidance of the timed sampling step
+H200 = {"bf16": 989e12, "float32": 67e12, "float64": 67e12, "bytes": 4.8e12}  # dense peaks of NVIDIA's data sheet
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes of what each operation reads and writes; views move nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not (func.is_view or func is torch.ops.aten._unsafe_view.default):
+            tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return out
+
+
+def counted(row: Paradigm, side: int, batch: int, *, training: bool) -> tuple[int, int]:
+    """FLOPs and bytes of one batch through a network, and back where it trains; in float32, on nothing but shapes."""
+    with torch.device("meta"):
+        net = model.build(row, side).net
+        x, t = torch.zeros(batch, 1, side, side), torch.zeros(batch)
+        prompt = torch.zeros(batch, 3, dtype=torch.long) if row.conditional else None
+        with Traffic() as traffic, FlopCounterMode(display=False) as flops, torch.set_grad_enabled(training):
+            out = net(x, t, prompt)
+            if training:
+                out.square().mean().backward()
+    return flops.get_total_flops(), traffic.bytes
+
+
+def fastest(call: Callable[[], object], where: torch.device, rounds: int) -> float:
+    """The least seconds of several calls: what the device can do when nothing disturbs it."""
+    times = []
+    for _ in range(rounds + 1):
+        device.synchronise(where)
+        started = time.perf_counter()
+        call()
+        device.synchronise(where)
+        times.append(time.perf_counter() - started)
+    return min(times[1:])
+
+
+def middle(call: Callable[[], object], where: torch.device, rounds: int) -> float:
+    """The median seconds of several calls, after two that settle."""
+    times = []
+    for _ in range(rounds + 2):
+        device.synchronise(where)
+        started = time.perf_counter()
+        call()
+        device.synchronise(where)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[2:])
+
+
+def rates(where: torch.device, precision: str, rounds: int = 5) -> tuple[float, float]:
+    """FLOP/s of a large square matrix product in this precision, and bytes/s of a copy, read and written."""
+    size = 8192 if where.type == "cuda" else 1536
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.randn(size, size, device=where).to(kind)
+    out = torch.empty_like(a)
+    matrix = 2 * size**3 / fastest(lambda: torch.mm(a, a, out=out), where, rounds)
+    x = torch.zeros(2**28 if where.type == "cuda" else 2**25, device=where)
+    y = torch.zeros_like(x)
+    return matrix, 2 * x.nbytes / fastest(lambda: y.copy_(x), where, rounds)
+
+
+class Still(Denoiser):
+    """A denoiser of a path that computes nothing, to count evaluations."""
+
+    def __init__(self, path: str, target: str):
+        super().__init__(torch.nn.Linear(1, 1), PATHS[path](), target)
+
+    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Tensor:
+        return torch.zeros_like(x_t)
+
+
+def evaluations(row: Paradigm, cell: Cell, seen: dict) -> int:
+    """Network evaluations of one image of a cell, counted by sampling with nothing."""
+    guided = row.conditional and cell.guidance not in (0, 1)
+    key = (row.path, cell.sampler, cell.steps, guided, cell.interval, cell.spacing)
+    if key not in seen:
+        prompt = torch.zeros(1, 3, dtype=torch.long) if row.conditional else None
+        with torch.inference_mode():
+            seen[key] = sample.draw(Still(row.path, row.target), cell, prompt, 0, 1, 2, 0, "count", clip=True)[1]
+    return seen[key]
+
+
+@dataclass
+class Stage:
+    """One stage of a run: its jobs, network evaluations by network (a training step has a batch of them), and cells."""
+
+    jobs: int
+    training_steps: Counter
+    evaluations: Counter
+    cells: int = 0
+
+
+def planned(params: Params) -> dict[str, Stage]:
+    """What each stage of a run computes; the counters' keys are paradigms."""
+    stages = {
+        name: Stage(0, Counter(), Counter()) for name in ("train", "sample", "evaluate", "convergence", "probe", "rest")
+    }
+    for job in jobs.jobs(params):
+        stages[job.name.split("@")[0] if job.name.split("@")[0] in stages else "rest"].jobs += 1
+    stages["rest"].jobs += 1  # the manifest
+    seen: dict = {}
+    sampling, training, probe = params.sampling, params.training, params.probe
+    for key, row in params.paradigms.items():
+        one = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=float(row.conditional))
+        for seed in params.seeds:
+            stages["train"].training_steps[key] += -(-training.images // training.batch_size)
+            for steps in params.step_values(key):
+                cells, selecting = params.cells(key, seed, steps), params.selecting(key, seed, steps)
+                stages["sample"].evaluations[key] += sum(
+                    count * evaluations(row, cell, seen)
+                    for count, of in ((sampling.images, cells), (sampling.selection_images, selecting))
+                    for cell in of
+                )
+                stages["evaluate"].cells += len(cells)
+            marks = len(training.marks)
+            stages["convergence"].evaluations[key] += marks * sampling.images * evaluations(row, one, seen)
+            stages["convergence"].cells += marks
+            bins = probe.bins + len(probe.log_snr) - 1
+            stages["probe"].evaluations[key] += probe.images * (bins + probe.steps)
+    return stages
+
+
+def scoring(params: Params, where: torch.device, train_images: int, rounds: int) -> dict[str, float]:
+    """Seconds each family of measures takes for one cell, and those of the classifier's features."""
+    count, settings = params.sampling.images, params.classifier
+    data, real_data = dataset(params, count), dataset(params, train_images)
+    network = judge.Classifier(params.side, settings.channels, settings.features).to(where).eval()
+    images = splits.to_float(data.test.images, where)
+    features, logits = judge.apply(network, images)
+    train = judge.apply(network, splits.to_float(real_data.train.images, where))[0]
+    real = Real(
+        train, train[:count], params.evaluation.neighbours, data.bounds, real_data.train.images,
+        real_data.train.labels, data.test.images,
+    )  # fmt: skip
+    samples = Samples(data.test.images, features, logits, data.test.prompts)
+    times = {"features": fastest(lambda: judge.apply(network, images), where, rounds)}
+    for name, family in metrics.FAMILIES.items():
+        measure = family(real)
+        times[name] = fastest(lambda measure=measure: measure(samples), where, rounds)
+    return times
+
+
+def start_up() -> float:
+    """Seconds from a job's command to its first line of work: interpreter, imports, params."""
+    call = [sys.executable, "-c", "import diffbench.cli, diffbench.train, diffbench.sample, diffbench.evaluate"]
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        subprocess.run(call, check=True)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])
+
+
+def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict[str, float]:
+    """Counts and measured seconds of a row's training step and of one guided sampling step of a whole batch."""
+    row, batch = params.paradigms[key], params.training.batch_size
+    images = min(params.sampling.images, params.sampling.batch_size)
+    scale = SCALE if row.conditional else 0.0
+    width = 2 * images if row.conditional else images  # both halves of guidance
+    training, traffic = counted(row, params.side, batch, training=True)
+    forward, read = counted(row, params.side, width, training=False)
+    trainer = train.Trainer(params, row, 0, where, dataset(params))
+    step = middle(trainer.step, where, rounds)
+    denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+    prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
+    count = 4
+    cell = Cell(sampler=row.samplers[0], steps=count, guidance=scale)
+
+    def draw() -> None:
+        with torch.inference_mode(), device.autocast(where, params.compute):
+            sample.draw(denoiser, cell, prompt, 0, images, params.side, 0, "scored", clip=params.sampling.clip)
+
+    taken = middle(draw, where, max(3, rounds // 3)) / count
+    return {
+        "batch": batch, "training_flops": training, "training_bytes": traffic, "training_seconds": step,
+        "images": width, "sampling_flops": forward, "sampling_bytes": read, "sampling_seconds": taken,
+    }  # fmt: skip
+
+
+def kinds(params: Params) -> dict[str, str]:
+    """The first row of each network and size, by row: rows that share both cost the same."""
+    first: dict = {}
+    return {
+        key: first.setdefault((row.network, str(sorted(row.size.items())), row.conditional), key)
+        for key, row in params.paradigms.items()
+    }
+
+
+def show_floors(steps: dict[str, dict[str, float]], matrix: float, copy: float) -> None:
+    """The table of floors, one line a network and kind of step."""
+    print(f"matrix rate {matrix / 1e9:,.0f} GFLOP/s, copy rate {copy / 1e9:,.1f} GB/s\n")
+    head = f"{'':<28}{'batch':>7}{'GFLOP':>9}{'MB':>9}{'arithmetic':>12}{'traffic':>11}{'measured':>11}{'share':>8}"
+    print(head, "-" * len(head), sep="\n")
+    for key, row in steps.items():
+        for kind, batch in (("training", "batch"), ("sampling", "images")):
+            flops, moved, seconds = (row[f"{kind}_{what}"] for what in ("flops", "bytes", "seconds"))
+            print(
+                f"{key + ': ' + kind + ' step':<28}{row[batch]:>7}{flops / 1e9:>9.2f}{moved / 1e6:>9.0f}"
+                f"{1e3 * flops / matrix:>9.2f} ms{1e3 * moved / copy:>8.2f} ms{1e3 * seconds:>8.2f} ms"
+                f"{flops / matrix / seconds:>7.0%}"
+            )
+
+
+def predict(params: Params, steps: dict[str, dict[str, float]], cell: float, start: float, slots: int) -> list[dict]:
+    """Seconds of each stage of a run at the measured times, if its jobs fill ``slots`` without a gap."""
+    same, rows = kinds(params), []
+    for name, stage in planned(params).items():
+        work = stage.cells * cell
+        work += sum(n * steps[same[key]]["training_seconds"] for key, n in stage.training_steps.items())
+        work += sum(
+            n * steps[same[key]]["sampling_seconds"] / steps[same[key]]["images"]
+            for key, n in stage.evaluations.items()
+        )
+        rows.append({"stage": name, "jobs": stage.jobs, "work": work, "start": stage.jobs * start})
+    head = f"{'stage':<14}{'jobs':>6}{'work':>10}{'start-up':>10}{'on ' + str(slots) + ' at a time':>17}"
+    print("\n" + head, "-" * len(head), sep="\n")
+    for row in rows:
+        wall = (row["work"] + row["start"]) / slots
+        print(f"{row['stage']:<14}{row['jobs']:>6}{row['work']:>8.0f} s{row['start']:>8.0f} s{wall:>15.0f} s")
+    total = sum(row["work"] + row["start"] for row in rows) / slots
+    print(f"{'all':<14}{sum(row['jobs'] for row in rows):>6}{'':>20}{total:>15.0f} s")
+    return rows
+
+
+def plan(params: Params, share: float) -> list[dict]:
+    """FLOPs of each stage's networks, and the seconds they take at a share of an H200's peak."""
+    same = kinds(params)
+    cost = {
+        key: (
+            counted(params.paradigms[key], params.side, params.training.batch_size, training=True)[0],
+            counted(params.paradigms[key], params.side, 1, training=False)[0],
+        )
+        for key in set(same.values())
+    }
+    peak, rows = H200[params.compute.precision], []
+    for name, stage in planned(params).items():
+        flops = sum(n * cost[same[key]][0] for key, n in stage.training_steps.items())
+        flops += sum(n * cost[same[key]][1] for key, n in stage.evaluations.items())
+        rows.append({"stage": name, "jobs": stage.jobs, "cells": stage.cells, "flops": flops})
+    head = f"{'stage':<14}{'jobs':>6}{'cells':>7}{'PFLOP':>10}{'at the peak':>13}{f'at {share:.0%} of it':>14}"
+    print(head, "-" * len(head), sep="\n")
+    total = {"stage": "all", **{name: sum(row[name] for row in rows) for name in ("jobs", "cells", "flops")}}
+    for row in [*rows, total]:
+        seconds = row["flops"] / peak
+        print(
+            f"{row['stage']:<14}{row['jobs']:>6}{row['cells']:>7}{row['flops'] / 1e15:>10.1f}"
+            f"{seconds:>11.1f} s{seconds / share:>12.0f} s"
+        )
+    part = total["flops"] / peak / 3600
+    print(
+        f"\nTo fit an hour, {part:.1%} of the peak of {peak / 1e12:.0f} TFLOP/s is needed, if nothing else takes time:"
+    )
+    print("scoring and the starts of jobs, not counted here, run on the CPU's cores beside the GPU's work.")
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, rounds=15)
+    parser.add_argument("--plan", metavar="PRESET", help="count a preset's run instead of measuring anything")
+    parser.add_argument("--share", type=float, default=0.05, help="of an H200's peak that the plan assumes")
+    parser.add_argument("--slots", type=int, default=2, help="jobs at a time that the prediction assumes")
+    options = parser.parse_args(argv)
+    if options.plan:
+        params, _ = setting(options.plan)
+        params = config.load(options.plan)  # in its own precision, whatever device is here
+        rows = plan(params, options.share)
+        write(options.json, {"preset": params.name, "share": str(options.share)}, {"plan": rows})
+        return 0
+    params, where = setting(options.preset)
+    facts = circumstances(params, where)
+    print("\n".join(f"{key}: {value}" for key, value in facts.items()), end="\n\n")
+    matrix, copy = rates(where, params.compute.precision)
+    steps = {key: steps_of(params, key, where, options.rounds) for key in dict.fromkeys(kinds(params).values())}
+    show_floors(steps, matrix, copy)
+    train_images = 55_000 if params.data.source == "mnist" else 1100
+    scored = scoring(params, where, train_images, 1 if train_images > 10_000 else 3)
+    print("\nscoring a cell: " + ", ".join(f"{name} {1e3 * value:.0f} ms" for name, value in scored.items()))
+    start = start_up()
+    print(f"start of a job: {start:.2f} s")
+    rows = predict(params, steps, sum(scored.values()), start, options.slots)
+    rated = {"matrix_flops": matrix, "copy_bytes": copy, "start_seconds": start}
+    write(options.json, facts, {"rates": rated, "steps": steps, "scoring": scored, "stages": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
