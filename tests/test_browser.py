@@ -34,7 +34,9 @@ def browser():
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_api.sync_playwright() as playwright:
         if path is None and not Path(playwright.chromium.executable_path).exists():
-            (pytest.fail if NEEDED else pytest.skip)("no Chromium: install the system's, or give 'playwright install chromium'")
+            (pytest.fail if NEEDED else pytest.skip)(
+                "no Chromium: install the system's, or give 'playwright install chromium'"
+            )
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
         started = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *sandbox])
         yield started

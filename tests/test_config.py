@@ -331,7 +331,6 @@ def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch):
         device.prepare(config.load("mnist").compute)
 
 
-
 def test_presets_become_params_and_edits_are_kept(workplace, capsys):
     for name in ("digits", "smoke", "mnist"):
         assert cli.main(["params", "--preset", name, "--write"]) == 0
