@@ -13,7 +13,7 @@ from pathlib import Path
 from .config import CLAIMS, PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
-from .jobs import Job, jobs
+from .jobs import LAST, Job, jobs
 from .made import Graph, changes, deletable, digest
 from .provenance import commit, sources
 
@@ -68,13 +68,7 @@ def write(params: Params) -> Path:
     lines, first = stale(params)
     if lines:
         raise UserError("\n".join([*shown(lines), f"nothing is taken for current; run {mending(params, first)}"]))
-    paths = outputs(params)
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise UserError(
-            f"{missing[0]}: missing, with {len(missing) - 1} more; run 'snakemake --cores all {params.name}'"
-        )
-    places = Places(params.name)
+    graph, places = Graph(params), Places(params.name)
     write_json(
         places.manifest,
         {
@@ -83,7 +77,7 @@ def write(params: Params) -> Path:
             "params": params.raw,
             "sources": sources(),
             "claims sha256": claims_hash(),
-            "files": {path.as_posix(): sha256(path) for path in paths},
+            "files": {path: graph.known(path) for path in graph.maker},
         },
     )
     return places.manifest
@@ -155,7 +149,11 @@ def tell_dvc(params: Params) -> None:
     if shutil.which("git") is None:
         print("git is not installed: dvc.lock is not written")
         return
-    call("dvc", "commit", "--force", "--no-relink", "--quiet")
+    # A stage whose sampled images were deleted cannot be committed; dvc.lock keeps what it says of it.
+    graph = Graph(params)
+    whole = [job.name for job in graph.jobs if all(Path(path).exists() for path in job.outputs)]
+    names = [*whole, LAST] if len(whole) < len(graph.jobs) else []
+    call("dvc", "commit", "--force", "--no-relink", "--quiet", *names)
 
 
 def run(params: Params) -> None:

@@ -100,9 +100,7 @@ METRIC_SOURCES = source(
 )
 SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
 REPORT_SOURCES = sorted(
-    path.as_posix()
-    for path in Path(SOURCE, "report").rglob("*")
-    if path.suffix in (".py", ".j2", ".css", ".js")
+    path.as_posix() for path in Path(SOURCE, "report").rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")
 )
 
 
