@@ -86,6 +86,11 @@ class Graph:
             return read_record(maker)["outputs"].get(path)
         return found
 
+    def foreign(self, path: str) -> bool:
+        """Whether a file is there and is not the one that its record describes."""
+        found, maker = digest(path), self.maker[path]
+        return found is not None and maker.record.exists() and read_record(maker)["outputs"].get(path) != found
+
     def facts(self, job: Job) -> dict[str, Any]:
         """What a job would be made from now; the SHA-256 of a missing input is null."""
         values = {key: pick(self.params.raw, key) for key in job.keys}

@@ -13,10 +13,13 @@ from pathlib import Path
 from .config import CLAIMS, PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
-from .jobs import LAST, Job, jobs
+from .jobs import Job, jobs
 from .made import Graph, changes, deletable, digest
 from .provenance import commit, sources
 
+# Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
+# were deleted.
+COMMIT = "from dvc.repo import Repo; Repo().commit(force=True, allow_missing=True, relink=False)"
 SHOWN = 20  # lines of differences that are printed
 
 
@@ -117,18 +120,17 @@ def is_own(params: Params) -> bool:
     return read_yaml(PARAMS).get("name") == params.name
 
 
-def call(*command: str) -> None:
-    """Run one of the engines; its failure is ours.
+def call(*arguments: str, name: str) -> None:
+    """Run one of the engines by Python's arguments; its failure is ours.
 
     Raises:
         UserError: it failed.
     """
-    module, *arguments = command
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_STAGE")}
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise UserError(f"'{' '.join(command)}' failed: {last[0]}; run it by hand to see why")
+        raise UserError(f"'{name}' failed: {last[0]}; run it by hand to see why")
 
 
 def tell_snakemake(run: str) -> None:
@@ -136,7 +138,8 @@ def tell_snakemake(run: str) -> None:
     if not Path("Snakefile").exists():
         return
     target = Places(run).manifest.as_posix()
-    call("snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target)
+    arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target]
+    call("-m", "snakemake", *arguments, name=f"snakemake {' '.join(arguments)}")
 
 
 def tell_dvc(params: Params) -> None:
@@ -149,11 +152,7 @@ def tell_dvc(params: Params) -> None:
     if shutil.which("git") is None:
         print("git is not installed: dvc.lock is not written")
         return
-    # A stage whose sampled images were deleted cannot be committed; dvc.lock keeps what it says of it.
-    graph = Graph(params)
-    whole = [job.name for job in graph.jobs if all(Path(path).exists() for path in job.outputs)]
-    names = [*whole, LAST] if len(whole) < len(graph.jobs) else []
-    call("dvc", "commit", "--force", "--no-relink", "--quiet", *names)
+    call("-c", COMMIT, name="dvc commit --force --no-relink")
 
 
 def run(params: Params) -> None:
@@ -178,6 +177,8 @@ def adopt(params: Params) -> None:
     if found:
         first = stale(params)[1]
         way = mending(params, first) if first else f"'snakemake --cores all {params.name}'"
+        if all(deletable(line.split(": ")[0]) for line in found):  # no remote and no cache has them: they stay behind
+            way = f"'python -m diffbench prune {params.name} --yes', which deletes images of another state, then adopt"
         raise UserError("\n".join([*shown(found), f"not adopted: {len(found)} differences; run {way}"]))
     tell_snakemake(params.name)
     tell_dvc(params)
