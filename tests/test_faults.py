@@ -173,6 +173,7 @@ def test_binary_files_are_checked_without_records_too(clone, capsys, damage):
         path.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_the_way_out_of_a_damaged_file_works(clone):
     """Delete what the line names and give Snakemake's command: the same bytes are there again."""
     path = clone / "results/smoke/train/sd1/0/model.safetensors"

@@ -57,6 +57,7 @@ def test_nothing_runs_again_and_params_taken_over_rerun_nothing(finished, tmp_pa
     assert "up to date" in run("dvc", "status", cwd=clone)
 
 
+@pytest.mark.slow
 def test_dvc_alone_from_a_fresh_clone(finished, tmp_path):
     """dvc repro first, then Snakemake has nothing to do; the files are those that Snakemake made, one job at a time."""
     clone = fresh(finished, tmp_path)
@@ -136,6 +137,7 @@ def test_lint_is_clean(finished):
     assert "Congratulations" in run("snakemake", "--lint", cwd=finished[0])
 
 
+@pytest.mark.slow
 def test_a_diverging_paradigm_fails_alone(finished, tmp_path):
     """Its rows say failed; every other row, the tables and the report are there."""
     clone = fresh(finished, tmp_path)

@@ -159,6 +159,7 @@ def test_stale_results_are_not_blessed_by_any_command(both, tmp_path):
     assert changed_stages(clone)["train"] == 1, "and DVC"
 
 
+@pytest.mark.slow
 def test_engines_that_were_deceived_are_put_right(both, tmp_path):
     """After forced commits and touches both engines believe stale results; the manifest does not, and says the cure."""
     clone = fresh(both, tmp_path)
