@@ -13,7 +13,7 @@ import boto3
 import pytest
 from clones import cloned, differing, edit_params, fresh, planned, run, steady
 
-from diffbench import config
+from diffbench import cli, config
 from diffbench.jobs import jobs
 
 pytestmark = pytest.mark.engines
@@ -91,6 +91,21 @@ def test_a_checkout_of_an_older_revision_is_made_current_by_snakemake(both, tmp_
     assert clean(clone)
 
 
+def test_images_of_another_state_are_pruned_and_those_of_this_one_kept(both, tmp_path, monkeypatch, capsys):
+    """A checkout leaves images behind that the results beside them were not scored on."""
+    monkeypatch.chdir(fresh(both, tmp_path))
+    images = sorted(Path("results/smoke/samples").rglob("*.npz"))
+    images[0].write_bytes(images[1].read_bytes())
+    assert cli.main(["adopt", "smoke"]) == 2
+    said = capsys.readouterr().err
+    assert f"{images[0]}: changed" in said and "run 'python -m diffbench prune smoke --yes'" in said
+    assert cli.main(["prune", "smoke"]) == 0 and images[0].exists()
+    assert f"would delete {images[0]}: images of another state" in capsys.readouterr().out
+    assert cli.main(["prune", "smoke", "--yes"]) == 0
+    assert sorted(Path("results/smoke/samples").rglob("*.npz")) == images[1:]
+    assert cli.main(["verify", "smoke"]) == 0, "images may be deleted"
+
+
 @pytest.mark.slow
 def test_an_experiment_is_a_change_like_another(both, tmp_path):
     """dvc exp run -S leaves both engines content; exp show lists it beside its parent."""
@@ -149,7 +164,7 @@ def test_results_from_a_remote(both, tmp_path, request, remote):
     assert lacking and all(re.fullmatch(r"results/smoke/samples/.*npz", name) for name in lacking)
     path = other / "workflow/claims.yaml"
     path.write_text(path.read_text().replace("margin: ", "margin: 1", 1))
-    assert planned(other) == {"claims": 1, "report": 1, "manifest": 1, "all": 1}
+    assert planned(other) == {"claims": 1, "report": 1, "manifest": 1, "smoke": 1}
     run("snakemake", "--cores", "2", cwd=other)
     assert planned(other) == {}
     assert "up to date" in run("dvc", "repro", "--allow-missing", cwd=other)
