@@ -1,5 +1,6 @@
 """Clones of the working tree in which real Snakemake and DVC processes run."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -9,6 +10,10 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
+CLOCKED = re.compile(  # files of a run that hold readings of a clock, or rest on some
+    r"results/smoke/(made/.*|locks/.*|manifest\.json|samples/.*\.json|(train|evaluate)/.*cost\.json)"
+    r"|reports/smoke/(report\.html|tables/(cost|provenance)\.\w+)"
+)
 KEPT = (
     "Snakefile", "dvc.yaml", "params.yaml", "workflow", "profiles", "src", "reports/reference", ".dvc", ".dvcignore",
     ".gitignore",
@@ -81,3 +86,23 @@ def fresh(finished, tmp_path: Path) -> Path:
     clone = tmp_path / "clone"
     shutil.copytree(finished[0], clone, symlinks=True)
     return clone
+
+
+def steady(clone: Path) -> dict[str, str]:
+    """The files of a smoke run that must come out the same whenever and wherever on a machine it is made.
+
+    Their SHA-256, and of the provenance what is not the commit.
+    """
+    found = {}
+    for folder in ("results/smoke", "reports/smoke"):
+        for path in sorted((clone / folder).rglob("*")):
+            name = path.relative_to(clone).as_posix()
+            if path.is_file() and not path.name.startswith(".") and not CLOCKED.fullmatch(name):
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    rows = (clone / "reports/smoke/tables/provenance.csv").read_text().splitlines()
+    return found | {"provenance": "\n".join(row for row in rows if not row.startswith("commit,"))}
+
+
+def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    """Names that two mappings do not share with the same value."""
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))

@@ -1,11 +1,11 @@
-"""Kill a run at random moments, again and again, and compare its tables with those of a run left alone.
+"""Kill a run at random moments, again and again, and compare its files with those of a run left alone.
 
     python tests/soak.py --kills 50 --seed 0 [--keep FOLDER]
 
 Each run is Snakemake's or DVC's. Each kill is SIGKILL, of the engine alone, of a stage alone or of both at once. After
 it the same command is given again, and nothing else: that is the one command which the message names. A run that is
-killed five times is left to finish; its tables, all but those that hold a clock's readings, must then be the bytes of
-the undisturbed run.
+killed five times is left to finish; its tables, weights, images and scores, all but what holds a clock's readings, must
+then be the bytes of the undisturbed run.
 """
 
 import argparse
@@ -19,20 +19,9 @@ import time
 from pathlib import Path
 
 import psutil
-from clones import cloned, environment, run
+from clones import cloned, differing, environment, run, steady
 
 ENGINES = {"snakemake": ["snakemake", "--cores", "2", "smoke"], "dvc": ["dvc", "repro"]}
-A_RUN = 5  # kills before a run is left to finish
-CLOCKED = {"cost", "provenance"}
-
-
-def tables(clone: Path) -> dict[str, bytes]:
-    """The bytes of a clone's tables, without those that rest on a clock; of provenance, what does not."""
-    folder = clone / "reports/smoke/tables"
-    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.stem not in CLOCKED}
-    provenance = (folder / "provenance.csv").read_text().splitlines()
-    found["provenance"] = "\n".join(row for row in provenance if not row.startswith("commit,")).encode()
-    return found
 
 
 def start(clone: Path, engine: str) -> subprocess.Popen:
@@ -108,11 +97,11 @@ def disturbed(clone: Path, engine: str, chance: random.Random, wanted: int, log:
     return done
 
 
-def soak(folder: Path, kills: int, seed: int) -> list[str]:
-    """Kill runs in a folder until ``kills`` kills are done; what was killed.
+def soak(folder: Path, kills: int, seed: int, a_run: int = 5) -> list[str]:
+    """Kill runs in a folder until ``kills`` kills are done, each at most ``a_run`` times; what was killed.
 
     Raises:
-        AssertionError: a run did not end well, or its tables differ from those of a run left alone.
+        AssertionError: a run did not end well, or its files differ from those of a run left alone.
     """
     chance, log, total = random.Random(seed), [], 0
     (folder / "alone").mkdir(parents=True)
@@ -122,16 +111,15 @@ def soak(folder: Path, kills: int, seed: int) -> list[str]:
     pristine = folder / "pristine"
     shutil.copytree(alone, pristine)
     run(*ENGINES["snakemake"], cwd=alone)
-    expected, number = tables(alone), 0
+    expected, number = steady(alone), 0
     while total < kills:
         engine = list(ENGINES)[number % 2]
         (folder / str(number)).mkdir()
         clone = folder / str(number) / "clone"
         shutil.copytree(pristine, clone)
-        total += disturbed(clone, engine, chance, min(A_RUN, kills - total), log)
-        found = tables(clone)
-        differing = sorted(name for name in expected if found.get(name) != expected[name])
-        assert not differing and set(found) == set(expected), f"run {number} with {engine}: {differing} differ"
+        total += disturbed(clone, engine, chance, min(a_run, kills - total), log)
+        wrong = differing(steady(clone), expected)
+        assert not wrong, f"run {number} with {engine}: {wrong} differ"
         assert "agree" in run("python", "-m", "diffbench", "verify", "smoke", cwd=clone)
         print(f"run {number} with {engine}: the same bytes after {total} kills in all", flush=True)
         shutil.rmtree(folder / str(number))
@@ -147,7 +135,7 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="soak"))
     log = soak(folder, arguments.kills, arguments.seed)
-    print(f"{len(log)} kills, the same tables after each run")
+    print(f"{len(log)} kills, the same files after each run")
     return 0
 
 

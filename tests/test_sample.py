@@ -59,8 +59,8 @@ def test_batch_size_moves_a_sample_by_rounding_only(smoke, places, paradigm, ste
     """One grey level at most, in at most one pixel of a thousand; kernels differ between batch sizes."""
     train.run(smoke, paradigm, 0)
     drawn = []
-    for batch in (7, 50):
-        params = dataclasses.replace(smoke, sampling=dataclasses.replace(smoke.sampling, batch_size=batch))
+    for batch in (7, 512):
+        params = dataclasses.replace(smoke, sampling=dataclasses.replace(smoke.sampling, batch_size=batch, images=520))
         sample.run(params, paradigm, 0, steps)
         with np.load(places.samples(paradigm, 0, steps)) as file:
             drawn.append(file["images"].astype(int))

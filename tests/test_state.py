@@ -1,5 +1,6 @@
 """What a change reruns, in both engines, and that neither ever takes stale results for current."""
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from clones import edit_params, fresh, planned, run
 
-from diffbench import cli, config, made
+from diffbench import cli, config, disk, made
 
 pytestmark = pytest.mark.engines
 
@@ -159,6 +160,7 @@ def test_stale_results_are_not_blessed_by_any_command(both, tmp_path):
     assert changed_stages(clone)["train"] == 1, "and DVC"
 
 
+@pytest.mark.slow
 def test_engines_that_were_deceived_are_put_right(both, tmp_path):
     """After forced commits and touches both engines believe stale results; the manifest does not, and says the cure."""
     clone = fresh(both, tmp_path)
@@ -230,3 +232,54 @@ def test_moving_house(finished, tmp_path):
     (elsewhere / "results/smoke/samples/sd1/0/2.npz").unlink()
     assert planned(elsewhere) == {}, "sampled images may go once they are scored"
     diffbench("verify", "smoke", cwd=elsewhere)
+
+
+def test_prune_lists_before_it_deletes_and_keeps_what_is_needed(finished, tmp_path, monkeypatch, capsys):
+    """Of a step count that params no longer have, of a killed process, of a training that is done; nothing else."""
+    clone = fresh(finished, tmp_path)
+    monkeypatch.chdir(clone)
+    path = clone / "workflow/presets/smoke.yaml"
+    path.write_text(path.read_text().replace("steps: [2, 4]", "steps: [2]"))
+    results = Path("results/smoke")
+    (results / "train/sd1/0/.model.99999999.safetensors").write_bytes(b"half")
+    (results / f"train/sd1/0/.model.{os.getpid()}.safetensors").write_bytes(b"being written")
+    (results / "checkpoints").mkdir(exist_ok=True)
+    (results / "checkpoints/sd1-0.safetensors").write_bytes(b"resume point")
+    before = {path for path in results.rglob("*") if path.is_file()}
+    assert cli.main(["prune", "smoke"]) == 0
+    said = capsys.readouterr().out
+    assert "--yes' deletes them" in said and {path for path in results.rglob("*") if path.is_file()} == before
+    assert cli.main(["prune", "smoke", "--yes"]) == 0
+    gone = {path.relative_to(results).as_posix() for path in before - set(results.rglob("*"))}
+    rows = ("ddpm", "sd1", "sd2", "dit", "sd3")
+    assert {name for name in gone if not name.startswith("locks/")} == {
+        *(f"samples/{row}/0/4.{kind}" for row in rows for kind in ("npz", "json")),
+        *(f"made/sample/{row}/0/4.json" for row in rows),
+        *("train/sd1/0/.model.99999999.safetensors", "checkpoints/sd1-0.safetensors"),
+    }
+    assert planned(clone) == jobs(evaluate=ALL_ROWS), "as before"
+
+
+def test_disk_use_is_estimated_and_a_full_disk_refused_beforehand(finished, monkeypatch, capsys):
+    """Within a factor of two for the smoke run; DVC's copy comes on top where the file system does not share blocks."""
+    monkeypatch.chdir(finished[0])
+    params = config.load("smoke")
+    parts = disk.estimate(params)
+    assert (
+        0.5
+        < (parts["weights"] + parts["samples"])
+        / sum(
+            path.stat().st_size
+            for kind in ("train/*/0/*.safetensors", "samples/*/0/*.npz")
+            for path in Path("results/smoke").glob(kind)
+        )
+        < 2
+    )
+    for name, limit in (("mnist", 8), ("digits", 1)):
+        own = disk.estimate(config.load(name))
+        assert sum(own.values()) - own["cache"] < limit * 2**30, name
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**40, 2**40 - 2**30, 2**30))
+    assert cli.main(["data", "mnist"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: results/mnist: the run still needs about") and said.count("\n") == 1
+    assert not Path("results/mnist/data.npz").exists()

@@ -38,6 +38,27 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which files cannot be written, for those whose writer's own error names no way out.
+
+    Raises:
+        UserError: it is no folder, its disk is full or read-only, or there is no permission.
+    """
+    trial = folder / f".trial.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"x")
+    except OSError as error:
+        where = next(path for path in (folder, *folder.parents) if path.exists())
+        raise UserError(
+            f"{where if not where.is_dir() else folder}: cannot be written ({error.strerror or error}); "
+            "free space or fix permissions"
+        ) from None
+    finally:
+        with suppress(OSError):
+            trial.unlink()
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON with sorted keys; the same data gives the same bytes."""
     with replacing(path) as temporary:
@@ -82,6 +103,7 @@ class Places:
         self.manifest = self.results / "manifest.json"
         self.checkpoints = self.results / "checkpoints"
         self.locks = self.results / "locks"
+        self.made = self.results / "made"
 
     def train(self, paradigm: str, seed: int) -> Path:
         """Folder of a training's outputs: model.safetensors, snapshots.safetensors, history.json, cost.json."""

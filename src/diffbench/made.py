@@ -7,7 +7,7 @@ travels with the files through DVC's cache; the manifest takes nothing for curre
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -44,17 +44,6 @@ def digest(name: str) -> str | None:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); fix it and run again") from None
 
 
-def _files(name: str, made: Iterable[str]) -> list[str]:
-    """A declared input as files: of a folder of results those that a job makes, of another one the sources in it."""
-    if Path(name).suffix:
-        return [name]
-    if Path(name) == REFERENCES:
-        return sorted(path.as_posix() for path in Path(name).glob("*/tables/*.parquet"))
-    if name.startswith(("results/", "reports/")):
-        return [path for path in made if path.startswith(f"{name}/")]
-    return sorted(path.as_posix() for path in Path(name).rglob("*") if path.suffix in provenance.SUFFIXES)
-
-
 class Graph:
     """The jobs of a run, who makes each file, and what is known of how it was made."""
 
@@ -68,7 +57,24 @@ class Graph:
 
     def inputs(self, job: Job) -> list[str]:
         """The files a job reads."""
-        return [path for name in job.inputs for path in _files(name, self.maker)]
+        return [path for name in job.inputs for path in self._files(name)]
+
+    def _files(self, name: str) -> list[str]:
+        """A declared input as files.
+
+        A folder of records stands for the files that they describe, another folder of results for those that jobs make
+        in it, and any other for the sources in it.
+        """
+        if Path(name).suffix:
+            return [name]
+        if Path(name) == REFERENCES:
+            return sorted(path.as_posix() for path in Path(name).glob("*/tables/*.parquet"))
+        if name.startswith(f"{Places(self.params.name).made}/"):
+            own = [job for job in self.jobs if job.record.is_relative_to(name)]
+            return [path for job in own for path in job.outputs if path != job.record.as_posix()]
+        if name.startswith(("results/", "reports/")):
+            return [path for path in self.maker if path.startswith(f"{name}/")]
+        return sorted(path.as_posix() for path in Path(name).rglob("*") if path.suffix in provenance.SUFFIXES)
 
     def makers(self, job: Job) -> list[Job]:
         """The jobs whose files a job reads."""
@@ -81,6 +87,11 @@ class Graph:
         if found is None and maker and deletable(path) and maker.record.exists():
             return read_record(maker)["outputs"].get(path)
         return found
+
+    def foreign(self, path: str) -> bool:
+        """Whether a file is there and is not the one that its record describes."""
+        found, maker = digest(path), self.maker[path]
+        return found is not None and maker.record.exists() and read_record(maker)["outputs"].get(path) != found
 
     def facts(self, job: Job) -> dict[str, Any]:
         """What a job would be made from now; the SHA-256 of a missing input is null."""

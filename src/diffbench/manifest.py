@@ -17,6 +17,9 @@ from .jobs import Job, jobs
 from .made import Graph, changes, deletable, digest
 from .provenance import commit, sources
 
+# Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
+# were deleted.
+COMMIT = "from dvc.repo import Repo; Repo().commit(force=True, allow_missing=True, relink=False)"
 SHOWN = 20  # lines of differences that are printed
 
 
@@ -68,13 +71,7 @@ def write(params: Params) -> Path:
     lines, first = stale(params)
     if lines:
         raise UserError("\n".join([*shown(lines), f"nothing is taken for current; run {mending(params, first)}"]))
-    paths = outputs(params)
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise UserError(
-            f"{missing[0]}: missing, with {len(missing) - 1} more; run 'snakemake --cores all {params.name}'"
-        )
-    places = Places(params.name)
+    graph, places = Graph(params), Places(params.name)
     write_json(
         places.manifest,
         {
@@ -83,7 +80,7 @@ def write(params: Params) -> Path:
             "params": params.raw,
             "sources": sources(),
             "claims sha256": claims_hash(),
-            "files": {path.as_posix(): sha256(path) for path in paths},
+            "files": {path: graph.known(path) for path in graph.maker},
         },
     )
     return places.manifest
@@ -123,18 +120,17 @@ def is_own(params: Params) -> bool:
     return read_yaml(PARAMS).get("name") == params.name
 
 
-def call(*command: str) -> None:
-    """Run one of the engines; its failure is ours.
+def call(*arguments: str, name: str) -> None:
+    """Run one of the engines by Python's arguments; its failure is ours.
 
     Raises:
         UserError: it failed.
     """
-    module, *arguments = command
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_STAGE")}
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise UserError(f"'{' '.join(command)}' failed: {last[0]}; run it by hand to see why")
+        raise UserError(f"'{name}' failed: {last[0]}; run it by hand to see why")
 
 
 def tell_snakemake(run: str) -> None:
@@ -142,7 +138,8 @@ def tell_snakemake(run: str) -> None:
     if not Path("Snakefile").exists():
         return
     target = Places(run).manifest.as_posix()
-    call("snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target)
+    arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target]
+    call("-m", "snakemake", *arguments, name=f"snakemake {' '.join(arguments)}")
 
 
 def tell_dvc(params: Params) -> None:
@@ -155,7 +152,7 @@ def tell_dvc(params: Params) -> None:
     if shutil.which("git") is None:
         print("git is not installed: dvc.lock is not written")
         return
-    call("dvc", "commit", "--force", "--no-relink", "--quiet")
+    call("-c", COMMIT, name="dvc commit --force --no-relink")
 
 
 def finding(params: Params) -> str:
@@ -197,6 +194,8 @@ def adopt(params: Params) -> None:
     if found:
         first = stale(params)[1]
         way = mending(params, first) if first else f"'snakemake --cores all {params.name}'"
+        if all(deletable(line.split(": ")[0]) for line in found):  # no remote and no cache has them: they stay behind
+            way = f"'python -m diffbench prune {params.name} --yes', which deletes images of another state, then adopt"
         raise UserError("\n".join([*shown(found), f"not adopted: {len(found)} differences; run {way}"]))
     tell_snakemake(params.name)
     tell_dvc(params)

@@ -8,7 +8,7 @@ from . import config
 from .config import Params
 from .disk import gib
 from .files import Places
-from .jobs import jobs
+from .made import Graph, deletable
 
 KEPT = {".snakemake_timestamp"}
 TEMPORARY = re.compile(r"\.[^/]+\.(\d+)\.\w+$")  # as files.replacing names them
@@ -22,8 +22,8 @@ def _abandoned(path: Path) -> bool:
 
 def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
     """Files that params no longer ask for, or that a killed process left, and why each may go."""
-    places, wanted = Places(params.name), {Path(path) for job in jobs(params) for path in job.outputs}
-    wanted |= {places.manifest}
+    places, graph = Places(params.name), Graph(params)
+    wanted = {places.manifest, *map(Path, graph.maker)}
     wanted |= {places.tuning(paradigm, config.number(lr)) for paradigm in params.paradigms for lr in params.tune.lrs}
     trainings = {
         (paradigm, seed): places.train(paradigm, seed) for paradigm in params.paradigms for seed in params.seeds
@@ -33,7 +33,10 @@ def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
         for (paradigm, seed), folder in trainings.items()
         if not (folder / "history.json").exists()
     }
-    locks = {places.locks / f"{job.name}.lock" for job in jobs(params)}
+    locks = {places.locks / f"{job.name}.lock" for job in graph.jobs}
+    for path in sorted(wanted):
+        if deletable(path.as_posix()) and graph.foreign(path.as_posix()):
+            yield path, "images of another state than the results, as after a checkout"
     for folder in (places.results, places.tables):
         for path in sorted(folder.rglob("*")):
             if not path.is_file() or path in wanted | unfinished | locks or path.name in KEPT:

@@ -11,7 +11,7 @@ from snakemake.utils import min_version
 
 from diffbench import config as params_files
 from diffbench.errors import UserError, printable
-from diffbench.files import Places
+from diffbench.files import Places, check_folder
 from diffbench.jobs import jobs
 from diffbench.progress import clock
 from diffbench import disk, lock, provenance, tables
@@ -100,9 +100,7 @@ METRIC_SOURCES = source(
 )
 SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
 REPORT_SOURCES = sorted(
-    path.as_posix()
-    for path in Path(SOURCE, "report").rglob("*")
-    if path.suffix in (".py", ".j2", ".css", ".js")
+    path.as_posix() for path in Path(SOURCE, "report").rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")
 )
 
 
@@ -204,6 +202,7 @@ if workflow.is_main_process:
         if FOLDER_LOCK:
             for _asked in set(KNOWN_RUNS) & set(sys.argv) or {DEFAULT_RUN}:
                 disk.refuse_if_short(params_of(_asked))
+                check_folder(Path("logs", _asked))
     except UserError as error:
         stop(error)
     if not set(KNOWN_RUNS) & set(sys.argv):
