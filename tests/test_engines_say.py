@@ -39,3 +39,11 @@ def test_a_single_file_is_no_run_and_ends_without_a_finding(finished, tmp_path):
     output = run("snakemake", "--cores", "1", "--forcerun", "data", "--", "results/smoke/data.json", cwd=clone)
     assert "1 of 1 steps (100%) done" in output and "elapsed: " in output
     assert "claims:" not in output and "report:" not in output and "error" not in output
+
+
+def test_logs_hold_nothing_that_only_looks_like_trouble(finished):
+    """Libraries complain at the end of a process that is taken apart in the wrong order."""
+    logs = {path: path.read_text() for path in (finished[0] / "logs/smoke").rglob("*.log")}
+    assert len(logs) > 20
+    for path, text in logs.items():
+        assert not re.search(r"leaked|Traceback|Exception ignored|^error", text, re.MULTILINE), path
