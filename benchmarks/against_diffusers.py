@@ -73,6 +73,8 @@ def dits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
     from diffusers import DiTTransformer2DModel
 
     for each in range(4, size["width"] // size["heads"] + 1):
+        if each * size["heads"] % 4:  # as their positions in two dimensions need
+            continue
         yield (
             DiTTransformer2DModel(
                 num_attention_heads=size["heads"],

@@ -2,6 +2,7 @@
 
     python benchmarks/floors.py                              # this device, digits without CUDA
     python benchmarks/floors.py --plan mnist --share 0.05    # the full run on an H200, by arithmetic alone
+    python benchmarks/floors.py --scoring mnist              # what scoring one of its cells takes here
 
 For each network of a preset: FLOPs of a training step and of a guided sampling step (matrix products, convolutions and
 attention, forward and backward, by torch's own counter), and the bytes that its operations read and write as they are
@@ -14,6 +15,7 @@ measured time of each or, with ``--plan``, at a stated share of an H200's peak.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -37,6 +39,7 @@ from diffbench.denoiser import Denoiser
 from diffbench.metrics.sets import Real, Samples
 from diffbench.paths import PATHS
 
+TRAIN = {"mnist": 55_000, "digits": 1100}  # training images of each source
 SCALE = 2.0  # guidance of the timed sampling step
 H200 = {"bf16": 989e12, "float32": 67e12, "float64": 67e12, "bytes": 4.8e12}  # dense peaks of NVIDIA's data sheet
 
@@ -186,6 +189,12 @@ def scoring(params: Params, where: torch.device, train_images: int, rounds: int)
     return times
 
 
+def show_scoring(times: dict[str, float]) -> None:
+    """One line of what the scoring of a cell takes, and of what."""
+    parts = ", ".join(f"{name} {1e3 * value:.0f} ms" for name, value in times.items())
+    print(f"\nscoring a cell: {1e3 * sum(times.values()):.0f} ms = {parts}")
+
+
 def start_up() -> float:
     """Seconds from a job's command to its first line of work: interpreter, imports, params."""
     call = [sys.executable, "-c", "import diffbench.cli, diffbench.train, diffbench.sample, diffbench.evaluate"]
@@ -305,6 +314,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, rounds=15)
     parser.add_argument("--plan", metavar="PRESET", help="count a preset's run instead of measuring anything")
+    parser.add_argument("--scoring", metavar="PRESET", help="only time the scoring of a cell of this preset")
     parser.add_argument("--share", type=float, default=0.05, help="of an H200's peak that the plan assumes")
     parser.add_argument("--slots", type=int, default=2, help="jobs at a time that the prediction assumes")
     options = parser.parse_args(argv)
@@ -314,15 +324,20 @@ def main(argv: list[str] | None = None) -> int:
         rows = plan(params, options.share)
         write(options.json, {"preset": params.name, "share": str(options.share)}, {"plan": rows})
         return 0
-    params, where = setting(options.preset)
+    params, where = setting(options.scoring or options.preset)
+    torch.set_num_threads(min(params.compute.threads, len(os.sched_getaffinity(0))))
     facts = circumstances(params, where)
     print("\n".join(f"{key}: {value}" for key, value in facts.items()), end="\n\n")
+    if options.scoring:
+        scored = scoring(params, where, TRAIN[params.data.source], 1)
+        show_scoring(scored)
+        write(options.json, facts, {"scoring": scored})
+        return 0
     matrix, copy = rates(where, params.compute.precision)
     steps = {key: steps_of(params, key, where, options.rounds) for key in dict.fromkeys(kinds(params).values())}
     show_floors(steps, matrix, copy)
-    train_images = 55_000 if params.data.source == "mnist" else 1100
-    scored = scoring(params, where, train_images, 1 if train_images > 10_000 else 3)
-    print("\nscoring a cell: " + ", ".join(f"{name} {1e3 * value:.0f} ms" for name, value in scored.items()))
+    scored = scoring(params, where, TRAIN[params.data.source], 1 if params.data.source == "mnist" else 3)
+    show_scoring(scored)
     start = start_up()
     print(f"start of a job: {start:.2f} s")
     rows = predict(params, steps, sum(scored.values()), start, options.slots)
