@@ -80,7 +80,7 @@ def write(params: Params) -> Path:
             "params": params.raw,
             "sources": sources(),
             "claims sha256": claims_hash(),
-            "files": {path: graph.known(path) for path in graph.maker},
+            "files": {path: graph.known(path) for path in map(Path.as_posix, outputs(params))},
         },
     )
     return places.manifest
