@@ -27,9 +27,9 @@ def _parameters(params: Params) -> dict[str, int]:
 
 def estimate(params: Params) -> dict[str, int]:
     """Bytes of a finished run by kind; "cache" is DVC's second copy where the run is params.yaml's own."""
-    kept = 1 + len(params.training.snapshots)  # averaged weights at the end and at each snapshot
+    kept = 1 + len(params.training.snapshots) / 2  # averaged weights at the end, and at each snapshot in half precision
     counts, seeds = _parameters(params), params.seeds
-    weights = sum(counts.values()) * len(seeds) * kept * FLOAT
+    weights = round(sum(counts.values()) * len(seeds) * kept * FLOAT)
     images = cells = 0
     for paradigm in params.paradigms:
         for seed in seeds:
