@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -113,21 +112,11 @@ def dataset(params: config.Params, count: int = 2000) -> splits.Dataset:
     return splits.Dataset(split, split, split, bounds, 256)
 
 
-def processor() -> str:
-    """The CPU's model name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def circumstances(params: config.Params, where: torch.device) -> dict[str, str]:
     """What a figure depends on beside the code."""
     return {
         "commit": provenance.commit(),
-        "device": processor() if where.type == "cpu" else device.device_name(where),
+        "device": device.processor() if where.type == "cpu" else device.device_name(where),
         "torch": torch.__version__,
         "preset": params.name,
         "precision": params.compute.precision,
