@@ -23,9 +23,9 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def at_root(monkeypatch):
-    """The repository's root as working directory, for what only reads it."""
+    """The repository's root as working directory, wherever pytest or an earlier test was; others move on from it."""
     monkeypatch.chdir(ROOT)
     return ROOT
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from clones import fresh, planned, run
+from conftest import ROOT
 
 from diffbench import checkpoint, cli, config, lock, train
 from diffbench.errors import UserError
@@ -73,7 +74,7 @@ def small_disk(finished, tmp_path_factory):
         shutil.copytree(finished[0], folder / "clone", symlinks=True, ignore=shutil.ignore_patterns(".git", "cache"))
         yield folder / "clone"
     finally:
-        os.chdir("/")
+        os.chdir(ROOT)  # not inside what goes away
         subprocess.run(["umount", "-l", folder], check=True)
 
 
