@@ -189,7 +189,7 @@ def training(theirs: Theirs, trainer: train.Trainer, where: torch.device) -> Cal
         else:
             t = torch.randint(0, levels, (len(x0),), device=where)
             noisy, wanted = theirs.scheduler.add_noise(x0, noise, t), noise
-        with autocast(where, params.compute):
+        with autocast(where, params.compute.precision):
             found = theirs(noisy, t, prompt)
         nn.functional.mse_loss(found.float(), wanted).backward()
         nn.utils.clip_grad_norm_(theirs.parameters(), settings.grad_clip)
@@ -209,7 +209,7 @@ def sampling(theirs: Theirs, prompt: Tensor, steps: int, params: Params, where: 
     def draw() -> Tensor:
         theirs.scheduler.set_timesteps(steps, device=where)
         x = torch.randn(shape, device=where)
-        with torch.inference_mode(), autocast(where, params.compute):
+        with torch.inference_mode(), autocast(where, params.compute.precision):
             for t in theirs.scheduler.timesteps:
                 uncond, cond = theirs(torch.cat([x, x]), t.expand(2 * len(x)), both).float().chunk(2)
                 x = theirs.scheduler.step(uncond + SCALE * (cond - uncond), t, x, return_dict=False)[0]
@@ -240,10 +240,11 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     images, steps = min(params.sampling.images, params.sampling.batch_size), params.sampling.guidance.sweep_steps
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)]
     cell = Cell(sampler=row.samplers[0], steps=steps, guidance=SCALE)
+    start = sample.starts(images, params.side, 0, "scored", where)
 
     def ours() -> None:
-        with torch.inference_mode(), autocast(where, params.compute):
-            sample.draw(denoiser, cell, prompt, 0, images, params.side, 0, "scored", clip=params.sampling.clip)
+        with torch.inference_mode(), autocast(where, params.compute.precision):
+            sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     pairs = alternate(ours, sampling(theirs, prompt, steps, params, where), max(3, rounds // 3), where, warm_up=1)
     return [*ratios, measured(names[1], target, pairs, f"{images} images, {steps} steps at guidance {SCALE:g}")]

@@ -125,7 +125,8 @@ def evaluations(row: Paradigm, cell: Cell, seen: dict) -> int:
     if key not in seen:
         prompt = torch.zeros(1, 3, dtype=torch.long) if row.conditional else None
         with torch.inference_mode():
-            seen[key] = sample.draw(Still(row.path, row.target), cell, prompt, 0, 1, 2, 0, "count", clip=True)[1]
+            x = torch.zeros(1, 1, 2, 2)
+            seen[key] = sample.draw(Still(row.path, row.target), cell, prompt, x, 0, 0, "count", clip=True)[1]
     return seen[key]
 
 
@@ -218,12 +219,13 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     step = middle(trainer.step, where, rounds)
     denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
+    start = sample.starts(images, params.side, 0, "scored", where)
     count = 4
     cell = Cell(sampler=row.samplers[0], steps=count, guidance=scale)
 
     def draw() -> None:
-        with torch.inference_mode(), device.autocast(where, params.compute):
-            sample.draw(denoiser, cell, prompt, 0, images, params.side, 0, "scored", clip=params.sampling.clip)
+        with torch.inference_mode(), device.autocast(where, params.compute.precision):
+            sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     taken = middle(draw, where, max(3, rounds // 3)) / count
     return {

@@ -67,7 +67,9 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             ):
                 pictures.sheet(generator.integers(0, 256, (strips, 10, 8, 8), np.uint8), path)
     rows["arms"] = [
-        arm_row(key, cell) for key in params.sampling.arms for cell in params.cells(key, params.seeds[0], "arms")
+        arm_row(key, cell, params.compute.precision)
+        for key in params.sampling.arms
+        for cell in params.cells(key, params.seeds[0], "arms")
     ]
     rows["prompts"] = [{"place": place, "prompt": f"bold upright {place % 10}"} for place in range(20)]
     rows["floors"] = [

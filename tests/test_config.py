@@ -281,7 +281,7 @@ def test_fuzzed_params_are_accepted_or_refused_in_lines(data):
 def test_the_grid_of_a_paradigm(workplace):
     params = config.load("mnist")
     assert params.step_values("ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native", "arms"]
-    assert params.step_values("sd3")[-1] == "100"
+    assert params.step_values("unet-velocity")[-1] == "100"
     scales = lambda seed, steps, sampler: [  # noqa: E731
         cell.guidance for cell in params.cells("unet-velocity", seed, steps) if cell.sampler == sampler
     ]
@@ -294,6 +294,7 @@ def test_the_grid_of_a_paradigm(workplace):
     assert params.selecting("sd1", 0, "8") == params.selecting("ddpm", 0, "20") == []
     arms = {cell.arm: cell for cell in params.cells("sd1", 0, "arms")}
     assert arms["leading"].spacing == "leading" and arms["trailing"].spacing == "trailing"
+    assert {cell.precision for cell in params.cells("unet-eps", 0, "arms")} == {"float32"}
     assert arms["interval"].interval == (-2, 4) and arms["rescale"].rescale == 0.7
     assert {c.options["reading"] for c in params.cells("ddpm", 0, "arms") if c.arm.startswith("article")} == {
         "step", "ratio", "beta",

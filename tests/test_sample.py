@@ -72,10 +72,11 @@ def test_a_guided_cell_starts_from_the_same_noise(trained, places):
     net, _ = model.load(places.train("sd3", 0) / "model.safetensors", trained.paradigms["sd3"], 8, torch.device("cpu"))
     starts = []
     net.net.register_forward_pre_hook(lambda _, inputs: starts.append(inputs[0][:3].clone()))
+    noise = sample.starts(3, 8, 0, "scored", torch.device("cpu"))
     prompt = torch.from_numpy(sample.captions(splits.load(places.data), 3, "scored"))
     for steps, scale in ((2, 1.0), (4, 1.0), (4, 2.0)):
         starts.append("cell")
-        sample.draw(net, Cell(sampler="euler", steps=steps, guidance=scale), prompt, 0, 3, 8, 0, "scored", clip=True)
+        sample.draw(net, Cell(sampler="euler", steps=steps, guidance=scale), prompt, noise, 0, 0, "scored", clip=True)
     first = [starts[i + 1] for i, value in enumerate(starts) if isinstance(value, str)]
     assert all(torch.equal(first[0], other) for other in first[1:])
 
@@ -124,3 +125,20 @@ def test_an_arm_is_sampled_with_its_options(smoke, places):
     inside = scored["interval"]["nfe"] - 4
     assert 0 < inside < 4, "only the steps inside the interval pay for guidance"
     assert scored["leading"]["brightness"] == pytest.approx(arms["leading"].mean() / 255)
+
+
+def test_an_arm_in_float32_is_the_cell_of_a_float32_run(trained, places):
+    """In a run with bf16, whose own cells differ; the network is the same."""
+    cells = {"low": {}, "high": {"precision": "float32"}}
+    arms = {"sd3": {name: {"sampler": "euler", "steps": 4, "guidance": 1, **own} for name, own in cells.items()}}
+    sampling = dataclasses.replace(trained.sampling, arms=arms)
+    drawn = {}
+    for precision in ("bf16", "float32"):
+        compute = dataclasses.replace(trained.compute, precision=precision)
+        sample.run(dataclasses.replace(trained, sampling=sampling, compute=compute), "sd3", 0, "arms")
+        with np.load(places.samples("sd3", 0, "arms")) as file:
+            drawn[precision] = file["images"].astype(int)
+    assert np.array_equal(drawn["bf16"][1], drawn["float32"][1])
+    assert np.array_equal(drawn["float32"][0], drawn["float32"][1])
+    shift = np.abs(drawn["bf16"][0] - drawn["float32"][0])
+    assert 0 < shift.mean() < 8, "of 256 grey levels"

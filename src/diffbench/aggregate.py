@@ -74,11 +74,12 @@ def ranked(paradigms: pd.DataFrame) -> pd.DataFrame:
     return paradigms.assign(**places, rank_robust=places["rank_fid"] == places["rank_pca_fid"])
 
 
-def arm_row(paradigm: str, cell: Cell) -> dict:
-    """A row of the table ``arms``."""
+def arm_row(paradigm: str, cell: Cell, precision: str) -> dict:
+    """A row of the table ``arms``; the precision is the run's."""
     low, high = cell.interval or (None, None)
     own = {name: getattr(cell, name) for name in ("eta", "variance", "reading", "spacing", "rescale")}
-    return {"paradigm": paradigm, **cell.key, **own, "interval_low": low, "interval_high": high}
+    return {"paradigm": paradigm, **cell.key, **own, "interval_low": low, "interval_high": high,
+            "precision": cell.precision or precision}  # fmt: skip
 
 
 def thresholds(rows: list[dict], floor: float, within: list[float], budget: int) -> list[dict]:
@@ -146,7 +147,7 @@ def run(params: Params) -> None:
             rows["noise_error"] += [key | row for row in probed["noise_error"]]
             rows["straightness"].append(key | probed["straightness"])
     rows["arms"] = [
-        arm_row(paradigm, cell)
+        arm_row(paradigm, cell, params.compute.precision)
         for paradigm in params.sampling.arms
         for cell in params.cells(paradigm, params.seeds[0], ARMS)
     ]

@@ -261,7 +261,7 @@ class Cell:
 
     ``arm`` names a cell outside the grid, which may depart from the defaults below: the noise ``eta`` of DDIM, the
     ``variance`` of the ancestral sampler, the ``reading`` of the article's update, the ``spacing`` of the times, a
-    guidance ``interval`` in log-SNR and a ``rescale`` share.
+    guidance ``interval`` in log-SNR, a ``rescale`` share, and a ``precision`` of the network other than the run's.
     """
 
     sampler: str
@@ -274,6 +274,7 @@ class Cell:
     spacing: str = "trailing"
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
+    precision: str | None = None
 
     @property
     def key(self) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from . import classifier as judge
 from .config import Cell, Params
 from .data import splits
 from .denoiser import Denoiser
-from .device import autocast, prepare
+from .device import prepare
 from .errors import UserError
 from .files import Places, read_json, write_json
 from .flat import flatten
 from .metrics import measure
 from .metrics.sets import Samples
 from .progress import Progress
-from .sample import captions, generate
+from .sample import captions, generate, starts
 from .scoring import finite, reference_sets
 
 
@@ -65,12 +65,12 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
     cell = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=scale)
     denoiser = model.build(paradigm, params.side).to(device, memory_format=torch.channels_last).eval()
+    start = starts(sampling.images, params.side, seed, "scored", device)
     marks = params.training.marks
     progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")
     rows = []
     for seen, trained in snapshots(folder, denoiser, history["images"]):
-        with torch.inference_mode(), autocast(device, params.compute):
-            images, _, whole = generate(trained, cell, prompt, sampling.images, dataset, sampling, seed, "scored")
+        images, _, whole = generate(trained, cell, prompt, start, dataset, params, seed, "scored")
         values = {}
         if whole:
             features, logits = judge.apply(network, splits.to_float(images, device))

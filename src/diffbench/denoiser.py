@@ -1,5 +1,6 @@
 """A denoiser: a network with the path it was trained on and the target it predicts."""
 
+import torch
 from torch import Tensor, nn
 
 from .targets import Prediction, column, recover
@@ -19,8 +20,17 @@ class Denoiser(nn.Module):
         self.net, self.path, self.target = net, path, target
 
     def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Tensor:
-        """The network's raw output in float32, (B, C, H, W)."""
-        times = t.to(x_t.dtype).expand(len(x_t))  # (B,)
+        """The network's raw output in the images' precision, (B, C, H, W).
+
+        Args:
+            x_t: (B, C, H, W).
+            t: times (B,) on the images' device, or one time () there or on the CPU.
+            prompt: (B, 3), or None.
+        """
+        if t.device == x_t.device:
+            times = t.to(x_t.dtype).expand(len(x_t))  # (B,)
+        else:  # a sampler's time on the CPU, filled in by the device instead of copied to it
+            times = torch.full((len(x_t),), float(t), dtype=x_t.dtype, device=x_t.device)
         return self.net(x_t, 1000 * times, prompt).to(x_t.dtype)
 
     def forward(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Prediction:

@@ -49,16 +49,18 @@ def prepare(compute: Compute) -> torch.device:
     if choose(compute).type == "cpu":
         return torch.device("cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
-    # Warnings rather than errors: an operation without a deterministic kernel still gives a correct result.
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Errors, not warnings: with warnings only, attention keeps its nondeterministic backward, and cuDNN's is chosen.
+    torch.use_deterministic_algorithms(True)
+    # It would also fill every new tensor with NaN, one more kernel for each. Nothing here reads what it did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # the classifier and every metric are promised float32
     return torch.device("cuda")
 
 
-def autocast(device: torch.device, compute: Compute) -> torch.autocast:
-    """Mixed precision for a network's forward pass where the params ask for it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bf16")
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Mixed precision for a network's forward pass where "bf16" asks for it; "float32" has none, in any context."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def synchronise(device: torch.device) -> None:

@@ -1,7 +1,7 @@
 """Probability paths ``x_t = alpha(t) x0 + sigma(t) eps`` from data (t = 0) to noise (t = 1).
 
-``sigma`` always means the coefficient of the noise. A path is a module so that its tables follow the
-denoiser to its device; it has no parameters.
+``sigma`` always means the coefficient of the noise. Coefficients lie where the times lie: training asks with times
+on the device, samplers with one time on the CPU, whose coefficients then enter the device's kernels as plain numbers.
 """
 
 import torch
@@ -22,23 +22,30 @@ class TabulatedVP(nn.Module):
         super().__init__()
         self.levels = len(beta)
         abar = torch.cat([beta.new_ones(1), torch.cumprod(1 - beta, 0)])  # (T + 1,)
-        self.register_buffer("_alpha", abar.sqrt(), persistent=False)
-        self.register_buffer("_sigma", (1 - abar).sqrt(), persistent=False)
+        self._tables = {beta.device: (abar.sqrt(), (1 - abar).sqrt())}  # alpha and sigma, (T + 1,) each
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The tables of alpha and sigma on a device, copied there once."""
+        if device not in self._tables:
+            own = next(iter(self._tables.values()))
+            self._tables[device] = tuple(table.to(device) for table in own)
+        return self._tables[device]
 
     def _read(self, table: Tensor, t: Tensor) -> Tensor:
         return table[(t * self.levels).round().long()].to(t.dtype)
 
     def alpha(self, t: Tensor) -> Tensor:
-        """Coefficient of the data, same shape as ``t``."""
-        return self._read(self._alpha, t)
+        """Coefficient of the data, same shape and device as ``t``."""
+        return self._read(self._on(t.device)[0], t)
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Coefficient of the noise, same shape as ``t``."""
-        return self._read(self._sigma, t)
+        """Coefficient of the noise, same shape and device as ``t``."""
+        return self._read(self._on(t.device)[1], t)
 
     def time_at(self, log_snr: Tensor) -> Tensor:
         """The time whose ``log(alpha^2 / sigma^2)`` is nearest, shape of ``log_snr``; never t = 0."""
-        table = 2 * (self._alpha[1:] / self._sigma[1:]).log()  # (T,), falling
+        alpha, sigma = self._on(log_snr.device)
+        table = 2 * (alpha[1:] / sigma[1:]).log()  # (T,), falling
         middle = -(table[1:] + table[:-1]) / 2  # rising, so that it can be searched
         return (1 + torch.searchsorted(middle, -log_snr.to(table.dtype))).to(table.dtype) / self.levels
 

@@ -13,7 +13,7 @@ from .denoiser import Denoiser
 from .device import prepare
 from .files import Places, write_json
 from .guidance import Guided
-from .sample import captions
+from .sample import captions, starts
 from .samplers import Denoise, ddim
 from .targets import Prediction, column
 from .times import trailing
@@ -63,7 +63,7 @@ def trajectory(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor) -> tupl
     """
     alpha, sigma = path.alpha(ts), path.sigma(ts)
     tau, total = sigma / (alpha + sigma), alpha + sigma
-    tau, total = tau.to(x.dtype), total.to(x.dtype)
+    tau, total = tau.to(x), total.to(x)
     points, velocities = [x / total[0]], []
     for i in range(len(ts) - 1):
         x0, eps = denoise(points[-1] * total[i], ts[i])
@@ -117,7 +117,7 @@ def denoising(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor) -> tuple
         return prediction
 
     last = ddim(watched, path, x, ts)
-    sigma = path.sigma(ts).to(x.dtype)
+    sigma = path.sigma(ts).to(x)
     return torch.stack([*states, last]) / column(1 + sigma, x)[:, None], torch.stack([*guesses, last])
 
 
@@ -129,12 +129,12 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
     device, sampling = next(denoiser.parameters()).device, params.sampling
     prompt = captions(dataset, sampling.images, "scored") if conditional else None
     index = torch.from_numpy(pictures.shown(prompt)[: pictures.COLUMNS])
-    noise = rng.image_noise(0, sampling.images, (1, params.side, params.side), seed, "scored", "start")
+    noise = starts(sampling.images, params.side, seed, "scored", device)[index.to(device)]
     asked = None if prompt is None else torch.from_numpy(prompt)[index].to(device)
     null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
     guided = Guided(denoiser, asked, null, 1.0 if conditional else 0.0, clip=sampling.clip)
-    ts = trailing(params.probe.frames, denoiser.path.levels).to(device)
-    both = torch.cat(denoising(guided, denoiser.path, noise[index].to(device), ts))  # (2 (S + 1), B, 1, H, W)
+    ts = trailing(params.probe.frames, denoiser.path.levels)
+    both = torch.cat(denoising(guided, denoiser.path, noise, ts))  # (2 (S + 1), B, 1, H, W)
     shape = both.shape[:2]
     return splits.quantise(torch.nan_to_num(both.flatten(0, 1)), dataset.levels).reshape(*shape, *both.shape[-2:])
 
@@ -171,9 +171,9 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
             row = {"axis": axis, "low": low, "high": high, "images": count}
             rows.append(row | {"x0_error": x0_error, "eps_error": eps_error})
         if status == "ok":
-            start = rng.image_noise(0, count, shape, seed, "scored", "start").to(device)
+            start = starts(count, side, seed, "scored", device)
             null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
-            ts = trailing(probe.steps, denoiser.path.levels).to(device)
+            ts = trailing(probe.steps, denoiser.path.levels)
             guided = Guided(denoiser, asked, null, 1.0, clip=False)
             length, departure, reason = straightness(*trajectory(guided, denoiser.path, start, ts))
             straight = {"path_over_chord": length, "velocity_deviation": departure, "reason": reason}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import model, rng
-from .config import Cell, Params, Sampling
+from .config import Cell, Params
 from .data import prompts, splits
 from .denoiser import Denoiser
 from .device import autocast, peak_memory, prepare, reset_peak_memory, synchronise
@@ -30,33 +30,32 @@ def captions(dataset: splits.Dataset, count: int, purpose: str) -> np.ndarray:
     return prompts.stratified(split.prompts, count, generator)
 
 
-def draw(
-    denoiser: Denoiser,
-    cell: Cell,
-    prompt: Tensor | None,
-    start: int,
-    stop: int,
-    side: int,
-    seed: int,
-    purpose: str,
-    *,
-    clip: bool,
-) -> tuple[Tensor, int]:
-    """Images ``start`` to ``stop`` of a cell, (stop - start, 1, side, side) in float, and the evaluations of each.
+def starts(count: int, side: int, seed: int, purpose: str, device: torch.device) -> Tensor:
+    """The noise from which images 0 to ``count`` of every cell start, (count, 1, side, side).
 
-    The starting noise is drawn on the CPU and is the same on every device; a stochastic sampler's own noise is
-    drawn on the device, where there may be 1,000 draws of it.
+    Drawn on the CPU, so that it is the same on every device.
     """
-    device = next(denoiser.parameters()).device
-    shape = (1, side, side)
-    x = rng.image_noise(start, stop, shape, seed, purpose, "start").to(device)
+    return rng.image_noise(0, count, (1, side, side), seed, purpose, "start").to(device)
+
+
+def draw(
+    denoiser: Denoiser, cell: Cell, prompt: Tensor | None, x: Tensor, first: int, seed: int, purpose: str, *, clip: bool
+) -> tuple[Tensor, int]:
+    """The images of a cell that start from ``x``, (B, 1, H, W) in float, and the evaluations of each.
+
+    Args:
+        prompt: prompts (B, 3), or None for an unconditional network.
+        x: starting noise, (B, 1, H, W).
+        first: the number of the first of them. It decides a stochastic sampler's own noise, which is drawn on the
+            device, because there may be 1,000 draws of it.
+    """
 
     def noise(step: int) -> Tensor:
-        return rng.image_noise(start, stop, shape, seed, purpose, "step", step, device=device)
+        return rng.image_noise(first, first + len(x), x.shape[1:], seed, purpose, "step", step, device=x.device)
 
-    null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
+    null = torch.full((prompts.LENGTH,), prompts.NULL, device=x.device)
     guided = Guided(denoiser, prompt, null, cell.guidance, clip=clip, interval=cell.interval, share=cell.rescale)
-    ts = SPACINGS[cell.spacing](cell.steps, denoiser.path.levels).to(device)
+    ts = SPACINGS[cell.spacing](cell.steps, denoiser.path.levels)
     return SAMPLERS[cell.sampler](guided, denoiser.path, x, ts, noise, **cell.options), guided.nfe
 
 
@@ -64,29 +63,30 @@ def generate(
     denoiser: Denoiser,
     cell: Cell,
     prompt: np.ndarray | None,
-    count: int,
+    start: Tensor,
     dataset: splits.Dataset,
-    sampling: Sampling,
+    params: Params,
     seed: int,
     purpose: str,
     advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[np.ndarray, int, bool]:
-    """Images of a cell as uint8 (count, side, side), the evaluations of each, and whether all were finite.
+    """Images of a cell as uint8 (N, H, W), the evaluations of each, and whether all were finite.
 
     Args:
-        prompt: prompts (count, 3), or None for an unconditional network.
+        prompt: prompts (N, 3), or None for an unconditional network.
+        start: ``starts`` of the same seed and purpose, (N, 1, H, W), on the denoiser's device.
         advance: called after each batch with its number of images.
     """
-    device, side = next(denoiser.parameters()).device, dataset.train.images.shape[-1]
-    wanted = None if prompt is None else torch.from_numpy(prompt).to(device)
-    images, nfe, finite = [], 0, True
-    for start in range(0, count, sampling.batch_size):
-        stop = min(start + sampling.batch_size, count)
-        asked = None if wanted is None else wanted[start:stop]
-        x, nfe = draw(denoiser, cell, asked, start, stop, side, seed, purpose, clip=sampling.clip)
+    wanted = None if prompt is None else torch.from_numpy(prompt[: len(start)]).to(start.device)
+    images, nfe, finite, first = [], 0, True, 0
+    for noise in start.split(params.sampling.batch_size):
+        asked = None if wanted is None else wanted[first : first + len(noise)]
+        with torch.inference_mode(), autocast(start.device, cell.precision or params.compute.precision):
+            x, nfe = draw(denoiser, cell, asked, noise, first, seed, purpose, clip=params.sampling.clip)
         finite &= bool(torch.isfinite(x).all())
         images.append(splits.quantise(torch.nan_to_num(x), dataset.levels))
-        advance(stop - start)
+        first += len(noise)
+        advance(len(noise))
     return np.concatenate(images), nfe, finite
 
 
@@ -114,43 +114,41 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         progress.update(done)
 
     drawn, facts, selected, choices = [], [], [], []
-    with torch.inference_mode(), autocast(device, params.compute):
+    if status == "ok":
+        start = starts(sampling.images, side, seed, "scored", device)  # outside the clock: one draw for all cells
+        # Memory formats, kernels and caches settle on batches that are not timed, one with and one without guidance.
+        for scale in {cell.guidance in (0, 1): cell.guidance for cell in cells}.values():
+            one = Cell(sampler="ddim", steps=1, guidance=scale)
+            generate(denoiser, one, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
+    for cell in cells:
+        if status != "ok":
+            drawn.append(np.zeros((sampling.images, side, side), np.uint8))
+            facts.append({"status": "failed", "nfe": None, "seconds_per_1000": None})
+            continue
+        reset_peak_memory(device)
+        synchronise(device)
+        started = time.perf_counter()
+        images, nfe, finite = generate(denoiser, cell, prompt, start, dataset, params, seed, "scored", advance)
+        synchronise(device)
+        seconds = time.perf_counter() - started
+        drawn.append(images)
+        facts.append(
+            {
+                "status": "ok" if finite else "failed",
+                "nfe": nfe,
+                "seconds_per_1000": 1000 * seconds / sampling.images,
+                "peak_memory_bytes": peak_memory(device),
+            }
+        )
+    held_start = starts(sampling.selection_images, side, seed, "selection", device)
+    for cell in selecting:
+        finite, images = False, np.zeros((sampling.selection_images, side, side), np.uint8)
         if status == "ok":
-            # Memory formats, kernels and caches settle on a batch that is not timed.
-            one = Cell(sampler="ddim", steps=1, guidance=max(cell.guidance for cell in cells))  # the largest batch too
-            batch = min(sampling.batch_size, sampling.images)
-            generate(denoiser, one, prompt, batch, dataset, sampling, seed, "warm-up")
-        for cell in cells:
-            if status != "ok":
-                drawn.append(np.zeros((sampling.images, side, side), np.uint8))
-                facts.append({"status": "failed", "nfe": None, "seconds_per_1000": None})
-                continue
-            reset_peak_memory(device)
-            synchronise(device)
-            started = time.perf_counter()
-            images, nfe, finite = generate(
-                denoiser, cell, prompt, sampling.images, dataset, sampling, seed, "scored", advance
+            images, _, finite = generate(
+                denoiser, cell, held_out, held_start, dataset, params, seed, "selection", advance
             )
-            synchronise(device)
-            seconds = time.perf_counter() - started
-            drawn.append(images)
-            facts.append(
-                {
-                    "status": "ok" if finite else "failed",
-                    "nfe": nfe,
-                    "seconds_per_1000": 1000 * seconds / sampling.images,
-                    "peak_memory_bytes": peak_memory(device),
-                }
-            )
-        for cell in selecting:
-            count, finite = sampling.selection_images, False
-            images = np.zeros((count, side, side), np.uint8)
-            if status == "ok":
-                images, _, finite = generate(
-                    denoiser, cell, held_out, count, dataset, sampling, seed, "selection", advance
-                )
-            selected.append(images)
-            choices.append({"sampler": cell.sampler, "guidance": cell.guidance, "status": "ok" if finite else "failed"})
+        selected.append(images)
+        choices.append({"sampler": cell.sampler, "guidance": cell.guidance, "status": "ok" if finite else "failed"})
     empty = np.zeros((0, 0, side, side), np.uint8)
     path = places.samples(paradigm_id, seed, steps)
     with replacing(path) as temporary:

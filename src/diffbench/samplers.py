@@ -2,7 +2,8 @@
 
 Each takes ``denoise(x_t, t) -> Prediction`` with prompt and guidance already bound, the path, the start
 ``x`` (B, C, H, W), the times ``ts`` (S + 1,) in falling order, and ``noise(i)``, the noise of step i, which
-only stochastic samplers call. None of them draws random numbers or changes its input.
+only stochastic samplers call. None of them draws random numbers or changes its input. Keep ``ts`` on the CPU wherever
+``x`` is: a schedule's lookups then never wait for the device.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def ddim(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise 
         x0, eps = denoise(x, t)
         fresh = eta * sigma_s * (1 - (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2).clamp(min=0).sqrt()
         x = alpha_s * x0 + (sigma_s**2 - fresh**2).clamp(min=0).sqrt() * eps
-        if eta > 0 and i < len(ts) - 2:  # no noise on the last step; asking `s > 0` would wait for the device
+        if eta > 0 and i < len(ts) - 2:  # no noise on the last step
             x = x + fresh * noise(i)
     return x
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import replacing, write_json
 
-VERSION = "2.2"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.3"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -172,6 +172,7 @@ TABLES = {
             Column("interval_low", "number", "", "log-SNR below which guidance is off"),
             Column("interval_high", "number", "", "log-SNR above which guidance is off"),
             Column("rescale", "number", "1", "share of the output rescaled to the conditional one's spread"),
+            Column("precision", "string", "", "of the network while sampling: float32 or bf16"),
         ),
     ),
     "selection": Table(

@@ -117,7 +117,7 @@ class Trainer:
         u = spread_uniform(len(x0), self.generator)  # (B,)
         t = training_times(self.paradigm.times, u, self.denoiser.path.levels)
         prompt = drop_words(self.prompts[index], training, self.generator) if self.paradigm.conditional else None
-        with autocast(self.device, self.params.compute):
+        with autocast(self.device, self.params.compute.precision):
             value = loss(self.denoiser, x0, prompt, t, eps).mean()
         value.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, training.grad_clip)

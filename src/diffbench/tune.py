@@ -10,9 +10,9 @@ from . import classifier as judge
 from . import config, train
 from .config import Cell, Params
 from .data import splits
-from .device import autocast, prepare
+from .device import prepare
 from .files import Places, read_json, replacing, write_json
-from .sample import captions, generate
+from .sample import captions, generate, starts
 from .scoring import reference_sets
 
 COLUMNS = ("paradigm", "lr", "images", "seed", "sampler", "steps", "guidance", "fid", "status")
@@ -49,12 +49,10 @@ def run(params: Params, paradigm_id: str, lr: str) -> None:
             trainer.weights.copy_(trainer.ema)
         sampling, found = params.sampling, []
         prompt = captions(dataset, sampling.selection_images, "selection") if row.conditional else None
+        start = starts(sampling.selection_images, params.side, tune.seed, "selection", device)
         for scale in params.everywhere(paradigm_id):
             cell = Cell(sampler=row.samplers[0], steps=tune.steps, guidance=float(scale))
-            with torch.inference_mode(), autocast(device, params.compute):
-                images, _, whole = generate(
-                    trainer.denoiser, cell, prompt, sampling.selection_images, dataset, sampling, tune.seed, "selection"
-                )
+            images, _, whole = generate(trainer.denoiser, cell, prompt, start, dataset, params, tune.seed, "selection")
             if whole:
                 features, _ = judge.apply(network, splits.to_float(images, device))
                 found.append((against_validation(features), float(scale)))

@@ -41,6 +41,7 @@ OPTIONS = {
     "variance": "{} variance",
     "reading": "dt read as {}",
     "rescale": "rescaled by {:g}",
+    "precision": "in {}",
 }
 
 
