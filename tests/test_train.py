@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
-from diffbench import checkpoint, ema, evaluate, flat, sample, train
-from diffbench.config import Training
+from diffbench import checkpoint, ema, evaluate, flat, model, sample, train
+from diffbench.config import Cell, Training
 from diffbench.data import prompts, splits
 
 
@@ -245,3 +247,29 @@ print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr[-500:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.parametrize("paradigm", ["sd1", "sd3"])
+def test_compiled_networks_train_and_sample_the_same_but_for_rounding(smoke, places, paradigm):
+    """Relative to the largest weight, and one grey level at most in one pixel of a hundred."""
+    params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, images=64 * 8))
+    cell = Cell(sampler=params.paradigms[paradigm].samplers[0], steps=2, guidance=2.0)
+    dataset, found = splits.load(places.data), []
+    for compile in (False, True):
+        own = dataclasses.replace(params, compute=dataclasses.replace(params.compute, compile=compile))
+        train.run(own, paradigm, 0)
+        path = places.train(paradigm, 0) / "model.safetensors"
+        denoiser, _ = model.load(path, own.paradigms[paradigm], own.side, torch.device("cpu"))
+        model.fuse(denoiser, own.compute)
+        start = sample.starts(50, own.side, 0, "scored", torch.device("cpu"))
+        prompt = sample.captions(dataset, 50, "scored")
+        images, nfe, _ = sample.generate(denoiser, cell, prompt, start, dataset, own, 0, "scored")
+        found.append((checkpoint.load(path)[0], images.astype(int), nfe))
+    (plain, images, nfe), (fused, other, same) = found
+    assert nfe == same and list(plain) == list(fused), "the file knows nothing of it"
+    assert max(float((plain[name] - fused[name]).abs().max()) for name in plain) < 1e-4
+    assert any(not torch.equal(plain[name], fused[name]) for name in plain), "it was compiled"
+    shift = np.abs(images - other)
+    assert shift.max() <= 16 and (shift > 0).mean() < 0.01

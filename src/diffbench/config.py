@@ -143,6 +143,7 @@ class Compute:
     device: str
     precision: str
     threads: int
+    compile: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
     cell = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=scale)
     denoiser = model.build(paradigm, params.side).to(device, memory_format=torch.channels_last).eval()
+    model.fuse(denoiser, params.compute)
     start = starts(sampling.images, params.side, seed, "scored", device)
     marks = params.training.marks
     progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")

@@ -100,6 +100,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     dataset = splits.load(places.data)
     paradigm, side = params.paradigms[paradigm_id], params.side
     denoiser, status = model.load(places.train(paradigm_id, seed) / "model.safetensors", paradigm, side, device)
+    model.fuse(denoiser, params.compute)
     cells = params.cells(paradigm_id, seed, steps)
     selecting = params.selecting(paradigm_id, seed, steps)
     prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
