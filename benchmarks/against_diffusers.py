@@ -200,15 +200,16 @@ def training(theirs: Theirs, trainer: train.Trainer, where: torch.device) -> Cal
     return step
 
 
-def sampling(theirs: Theirs, prompt: Tensor, steps: int, params: Params, where: torch.device) -> Callable[[], Tensor]:
-    """A guided pipeline's loop."""
+def sampling(
+    theirs: Theirs, prompt: Tensor, start: Tensor, steps: int, params: Params, where: torch.device
+) -> Callable[[], Tensor]:
+    """A guided pipeline's loop, from noise (B, 1, H, W)."""
     null = torch.full_like(prompt, prompts.NULL)
     both = torch.cat([null, prompt])
-    shape = (len(prompt), 1, params.side, params.side)
 
     def draw() -> Tensor:
         theirs.scheduler.set_timesteps(steps, device=where)
-        x = torch.randn(shape, device=where)
+        x = start
         with torch.inference_mode(), autocast(where, params.compute.precision):
             for t in theirs.scheduler.timesteps:
                 uncond, cond = theirs(torch.cat([x, x]), t.expand(2 * len(x)), both).float().chunk(2)
@@ -246,7 +247,9 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
         with torch.inference_mode(), autocast(where, params.compute.precision):
             sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
-    pairs = alternate(ours, sampling(theirs, prompt, steps, params, where), max(3, rounds // 3), where, warm_up=1)
+    pairs = alternate(
+        ours, sampling(theirs, prompt, start, steps, params, where), max(3, rounds // 3), where, warm_up=1
+    )
     return [*ratios, measured(names[1], target, pairs, f"{images} images, {steps} steps at guidance {SCALE:g}")]
 
 
