@@ -6,7 +6,6 @@ import pandas as pd
 
 from . import provenance, tables
 from .config import ARMS, Cell, Params
-from .device import DETERMINISTIC
 from .files import Places, read_json, write_json
 from .intervals import interval
 
@@ -180,7 +179,6 @@ def run(params: Params) -> None:
         "classifier validation accuracy": f"{judge['validation_accuracy']:.4f}",
         "device": ", ".join(sorted(devices)),
         "precision": params.compute.precision,
-        "algorithms": DETERMINISTIC,
         "seeds": ", ".join(map(str, params.seeds)),
         "table schema": tables.VERSION,
     }

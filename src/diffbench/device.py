@@ -12,9 +12,6 @@ from .config import Compute, cuda_devices
 from .errors import UserError
 
 
-DETERMINISTIC = "deterministic; on CUDA an operation that has no such kernel is refused"  # what ``prepare`` sees to
-
-
 def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors instead of returning it to the system.
 

@@ -71,5 +71,6 @@ def facts() -> dict[str, str]:
         "source sha256": source_hash(),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
+        "algorithms": "deterministic; on CUDA an operation that has no such kernel is refused",  # device.prepare
         **versions,
     }
