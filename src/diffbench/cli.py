@@ -4,7 +4,7 @@ import argparse
 import os
 import shutil
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import yaml
@@ -13,6 +13,7 @@ from . import __version__, config
 from .errors import UserError, printable
 from .files import Places, replacing
 from .made import recording
+from .turns import turn
 
 
 def _train(params: config.Params, arguments: argparse.Namespace) -> None:
@@ -302,7 +303,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
             if arguments.seed not in params.seeds:
                 raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
-        with recording(params, command_line(arguments)):
+        with recording(params, command_line(arguments)), _turn(params, arguments):
             STAGES[arguments.command][0](params, arguments)
     except UserError as error:
         return complain(str(error))
@@ -312,6 +313,12 @@ def main(argv: list[str] | None = None) -> int:
         where = error.filename or "standard output"
         return complain(f"{where}: {error.strerror or error}; free space or fix permissions, and run again")
     return 0
+
+
+def _turn(params: config.Params, arguments: argparse.Namespace) -> AbstractContextManager:
+    """A turn on the GPU for the stages that use it and time nothing; sampling takes its own."""
+    used = arguments.command in ("classifier", "reference", "train", "evaluate", "convergence", "probe", "tune")
+    return turn(params.compute, alone=False) if used else nullcontext()
 
 
 def complain(lines: str) -> int:

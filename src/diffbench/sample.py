@@ -17,6 +17,7 @@ from .guidance import Guided
 from .progress import Progress
 from .samplers import SAMPLERS
 from .times import SPACINGS
+from .turns import turn
 
 
 def captions(dataset: splits.Dataset, count: int, purpose: str) -> np.ndarray:
@@ -120,18 +121,20 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         # Memory formats, kernels and caches settle on batches that are not timed, one with and one without guidance.
         for scale in {cell.guidance in (0, 1): cell.guidance for cell in cells}.values():
             one = Cell(sampler="ddim", steps=1, guidance=scale)
-            generate(denoiser, one, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
+            with turn(params.compute, alone=False):
+                generate(denoiser, one, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
     for cell in cells:
         if status != "ok":
             drawn.append(np.zeros((sampling.images, side, side), np.uint8))
             facts.append({"status": "failed", "nfe": None, "seconds_per_1000": None})
             continue
-        reset_peak_memory(device)
-        synchronise(device)
-        started = time.perf_counter()
-        images, nfe, finite = generate(denoiser, cell, prompt, start, dataset, params, seed, "scored", advance)
-        synchronise(device)
-        seconds = time.perf_counter() - started
+        with turn(params.compute, alone=True):
+            reset_peak_memory(device)
+            synchronise(device)
+            started = time.perf_counter()
+            images, nfe, finite = generate(denoiser, cell, prompt, start, dataset, params, seed, "scored", advance)
+            synchronise(device)
+            seconds = time.perf_counter() - started
         drawn.append(images)
         facts.append(
             {
@@ -145,9 +148,10 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     for cell in selecting:
         finite, images = False, np.zeros((sampling.selection_images, side, side), np.uint8)
         if status == "ok":
-            images, _, finite = generate(
-                denoiser, cell, held_out, held_start, dataset, params, seed, "selection", advance
-            )
+            with turn(params.compute, alone=False):
+                images, _, finite = generate(
+                    denoiser, cell, held_out, held_start, dataset, params, seed, "selection", advance
+                )
         selected.append(images)
         choices.append({"sampler": cell.sampler, "guidance": cell.guidance, "status": "ok" if finite else "failed"})
     empty = np.zeros((0, 0, side, side), np.uint8)

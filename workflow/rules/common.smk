@@ -111,7 +111,7 @@ def extensions(*kinds):
 
 
 def gpus(wildcards):
-    """GPUs a job asks for: one where its run's device is CUDA. A cap of one would also serialise CPU training."""
+    """Places on the GPU a job asks for: one where its run's device is CUDA, so that the cap does not hold on a CPU."""
     return int(params_of(wildcards.run).compute.device == "cuda")
 
 

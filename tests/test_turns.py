@@ -1,0 +1,65 @@
+"""Turns on a shared GPU, taken by real processes on a machine that claims to have one."""
+
+import select
+import subprocess
+import sys
+
+import pytest
+
+from diffbench import turns
+from diffbench.config import Compute
+
+COMPUTE = Compute(device="cuda", precision="bf16", threads=1, compile=False)
+HOLD = """
+import sys, time
+from pathlib import Path
+from diffbench import turns
+from diffbench.config import Compute
+turns.cuda_devices, turns.place = lambda: 1, lambda: Path(sys.argv[1])
+compute = Compute(device="cuda", precision="bf16", threads=1, compile=False)
+with turns.turn(compute, alone=sys.argv[2] == "alone"):
+    print("has it", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path, monkeypatch):
+    """Start a process that has the GPU, alone or not, and return once it has it."""
+    monkeypatch.setattr(turns, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(turns, "place", lambda: tmp_path / "gpu.lock")
+    started = []
+
+    def start(how: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", HOLD, str(tmp_path / "gpu.lock"), how]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("first", ["alone", "shared"])
+def test_who_times_has_the_gpu_alone_and_a_killed_one_gives_it_back(holder, first):
+    process = holder(first)
+    assert process.stdout.readline() == "has it\n"
+    for how in ("alone", "shared"):
+        following = holder(how)
+        assert not select.select([following.stdout], [], [], 4)[0], "it waits"
+        process.kill()
+        assert following.stdout.readline() == "has it\n"
+        process = following
+
+
+def test_who_does_not_time_shares(holder):
+    assert holder("shared").stdout.readline() == "has it\n"
+    with turns.turn(COMPUTE, alone=False):
+        pass
+
+
+def test_a_cpu_has_no_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "place", lambda: tmp_path / "gpu.lock")
+    with turns.turn(Compute(device="cpu", precision="float32", threads=1, compile=False), alone=True):
+        assert not (tmp_path / "gpu.lock").exists()
