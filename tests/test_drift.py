@@ -134,6 +134,7 @@ PLUMBING = {
     "errors",
     "files",
     "progress",
+    "turns",
     "checkpoint",
     "jobs",
     "lock",
