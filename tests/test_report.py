@@ -193,12 +193,29 @@ def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
     words, key, base = pairs[0]
     logs = {key: [1.0, 2.0, 4.0], base: [2.0, 2.0, 2.0]}
     paradigms, cells, _ = frames_for(logs)
+    other = cells.assign(sampler="heun", fid=cells.fid / 100)  # a sampler that the other rows may not have
+    native = cells.assign(steps=250, fid=cells.fid / 100, native=True)
+    cells = pd.concat([cells, other, native], ignore_index=True)
     monkeypatch.setattr(effects, "comparisons", lambda _: pairs[:1])
     found = effects.ratios({"paradigms": paradigms, "cells": cells}, params, "best_")
     assert list(found.comparison) == [words]
     assert found.ratio[0] == pytest.approx(1.0), "the geometric mean of 1/2, 1 and 2"
     half = 4.302653 * math.log(2) / math.sqrt(3)  # t of 2 degrees of freedom; standard deviation log 2
     assert (found.low[0], found.high[0]) == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-5)
+
+
+def test_a_row_is_given_for_its_network_and_objective_by_its_own_sampler():
+    """A lower FID under a sampler that only some rows have is the sampler's."""
+    params = config.load("digits")
+    key = next(key for key, row in params.paradigms.items() if row.conditional and row.samplers[0] == "ddim")
+    paradigms, cells, _ = frames_for({key: [2.0, 4.0]})
+    cells = pd.concat(
+        [cells, cells.assign(sampler="heun", fid=0.1), cells.assign(steps=20, nfe=20, fid=[1.0, 1.5])],
+        ignore_index=True,
+    )
+    frames = {"paradigms": paradigms, "cells": cells}
+    assert effects.own_seeds(frames, params, key, "best_").to_dict() == {0: 1.0, 1: 1.5}
+    assert effects.own_seeds(frames, params, key, "few_").to_dict() == {0: 2.0, 1: 4.0}
 
 
 def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):

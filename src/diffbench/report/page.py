@@ -103,6 +103,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         films=sections.films(frames, params, albums),
         stills=sections.stills(params.probe.frames),
         failures=sections.failures(frames, params, albums),
+        few=tables.FEW_NFE,
         within=sorted(params.convergence.within),
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],
         cells=sections.all_cells(frames),

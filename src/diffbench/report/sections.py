@@ -6,6 +6,7 @@ from .. import tables
 from ..config import Params
 from ..intervals import interval
 from .charts import cell_id
+from .effects import own_seeds
 from .finding import number
 from .sprites import Album
 
@@ -113,19 +114,18 @@ def reached(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
 
 
 def objectives(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
-    """The grid of networks and objectives: mean FID of the paradigms that differ in nothing else."""
+    """The grid of networks and objectives: mean FID, under their own samplers, of rows that differ in nothing else."""
     columns = {
         "eps": ("eps", "vp-linear", "uniform"),
         "v": ("v", "vp-linear", "uniform"),
         "velocity": ("velocity", "linear", "logit-normal"),
     }
-    names = frames["paradigms"].set_index("paradigm")
     found: dict[str, dict[str, dict]] = {}
     for key, row in params.paradigms.items():
         for name, facts in columns.items():
             if row.conditional and (row.target, row.path, row.times) == facts:
-                values = names.loc[key]
-                found.setdefault(row.network, {})[name] = {"label": row.label, "row": values}
+                values = {which: own_seeds(frames, params, key, f"{which}_").mean() for which in ("best", "few")}
+                found.setdefault(row.network, {})[name] = {"label": row.label} | values
     if len(found) < 2:
         return None
     return {"columns": list(columns), "rows": found}
