@@ -43,10 +43,12 @@ def browser():
         started.close()
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The digits preset's page with made-up numbers, a nasty label and a failed paradigm; its path and its frames."""
-    folder = tmp_path_factory.mktemp("browser")
+def page_in(folder: Path, spoil: set[str] | None = None):
+    """The digits preset's page with made-up numbers and a nasty label, in ``folder``; its path, its frames, its params.
+
+    Args:
+        spoil: the paradigms that failed; all of them by default.
+    """
     (folder / "workflow").mkdir()
     for name in ("presets", "schemas"):
         shutil.copytree(ROOT / "workflow" / name, folder / "workflow" / name)
@@ -60,14 +62,26 @@ def built(tmp_path_factory):
     os.chdir(folder)
     try:
         params = config.load("digits")
-        frames = invented(params, spoil={"dit"})
+        frames = invented(params, spoil=set(params.paradigms) if spoil is None else spoil)
         judge.run(params)
         report.run(params)
         places = Places(params.name)
         frames |= {name: tables.read(places.tables, name) for name in ("claims", "claim_parts")}
-        yield places.report.resolve(), frames, params
+        return places.report.resolve(), frames, params
     finally:
         os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A page on which one paradigm failed; its path, its frames and its params."""
+    return page_in(tmp_path_factory.mktemp("browser"), spoil={"dit"})
+
+
+@pytest.fixture(scope="module")
+def barren(tmp_path_factory):
+    """The path of a page on which every training failed."""
+    return page_in(tmp_path_factory.mktemp("barren"))[0]
 
 
 class Opened:
@@ -210,6 +224,47 @@ def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, bu
         stage, cell = target.rsplit("/", 1)[1].removesuffix(".npz"), name.split("/", 1)[1]
         made = params.cells(name.split("/")[0], 0, stage)
         assert cell in {cell_id("x", c.sampler, c.steps, c.guidance).split("/", 1)[1] for c in made}
+
+
+def panes(page) -> list:
+    """What the two panes of Explore show: words, samples, figures and command."""
+    return page.evaluate(
+        """[...document.querySelectorAll(".pane")].map((pane) => [
+            ...[".pane-name", ".pane-what", ".pane-command"].map((name) => pane.querySelector(name).textContent),
+            ...["class", "aria-label"].map((name) => pane.querySelector(".cell").getAttribute(name)),
+            pane.querySelector(".cell").style.getPropertyValue("--r").trim(),
+            [...pane.querySelectorAll("tr")].map((row) => [...row.cells].map((cell) => cell.textContent)),
+        ])"""
+    )
+
+
+def test_explore_opens_with_the_script_as_without_it(opened):
+    live, still = opened(), opened(java_script_enabled=False)
+    shown = panes(live.page)
+    steps = [what.split(", ")[1] for _, what, *_ in shown]
+    assert len(shown) == 2 and shown[0] != shown[1] and steps[0] == steps[1], "the sliders set the steps of both"
+    assert panes(still.page) == shown
+
+
+def test_a_mangled_address_takes_nothing_from_the_page(opened):
+    shown = opened("#%")
+    shown.page.locator("#summary .summary th[data-sort='few_fid']").get_by_role("button").click()
+    shown.page.click(".chip[data-p='sd3']")
+    shown.page.evaluate("location.hash = '#%E0%A4%A'")
+    assert shown.page.get_attribute(".chip[data-p='sd3']", "aria-pressed") == "true"
+    assert shown.page.inner_text("#frame-value") == "0.5" and shown.troubles == []
+
+
+def test_where_every_training_failed_rows_open_nothing_and_the_rest_works(opened, barren):
+    shown = opened(path=barren)
+    page = shown.page
+    assert "every training failed" in page.inner_text("h1") and page.is_hidden("#controls")
+    page.evaluate("document.getElementById('rows').open = true")
+    page.locator("#rows tbody tr[data-cell] td").first.click()
+    page.select_option("#only", "sd3")
+    assert set(column(page, "#rows", "paradigm")) == {"sd3"}
+    assert page.locator("button.go").count() == 0
+    assert violations(page) == [] and shown.troubles == []
 
 
 def test_the_address_keeps_the_view(opened):

@@ -7,6 +7,7 @@ script highlights a paradigm everywhere and opens a cell; the words before it ar
 import re
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import vl_convert
 
@@ -18,7 +19,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2])
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 INK, FAINT, GRID = "#1a1c1f", "#5b6067", "#d9dce0"
 VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid"} | {colour: f"--p{i}" for i, colour in enumerate(COLOURS)}
-TAG = re.compile(r'aria-label="([^"]*) \[([pc]):([a-z0-9./-]+)\]"')
+TAG = re.compile(r'aria-label="([^"]*) \[([pc]):([^\]"]+)\]"')  # ids and samplers' names as they are
 
 
 def style(index: int) -> dict:
@@ -31,8 +32,8 @@ def style(index: int) -> dict:
 
 
 def cell_id(paradigm: str, sampler: str, steps: int, guidance: float) -> str:
-    """The name of a cell of the grid in links and marks, "sd1/ddim/8/1.25"."""
-    return f"{paradigm}/{sampler}/{int(steps)}/{guidance:g}"
+    """The name of a cell of the grid in links and marks, "sd1/ddim/8/1.25"; a scale as the page's script writes it."""
+    return f"{paradigm}/{sampler}/{int(steps)}/{np.format_float_positional(guidance, trim='-')}"
 
 
 def _scales(labels: list[str]) -> dict:

@@ -68,7 +68,8 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     albums = {key: sprites.album(params, key) for key in params.paradigms}
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
     floors = tables.floor(frames["floors"])
-    data = explore.data(frames, params, albums) | {"opening": explore.opening(frames, params)}
+    data = explore.data(frames, params, albums)
+    data |= {"opening": explore.opening(frames, params, data["paradigms"])}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     places = Places(params.name)
     return environment.get_template("page.html.j2").render(

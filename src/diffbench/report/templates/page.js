@@ -44,19 +44,20 @@
     const row = paradigms[paradigm], name = nameOf(side), cell = row.cells[name], pane = byId(side);
     const guided = row.conditional ? `guidance ${view.guidance}` : "unconditional";
     pane.querySelector(".pane-name").textContent = row.label;
-    pane.querySelector(".pane-what").textContent = `${sampler}, ${view.steps} step${view.steps === 1 ? "" : "s"}, ${guided}`;
+    const what = `${sampler}, ${view.steps} step${view.steps === 1 ? "" : "s"}, ${guided}`;
+    pane.querySelector(".pane-what").textContent = what;
     const picture = pane.querySelector(".cell"), gap = pane.querySelector(".pane-missing");
     picture.className = `cell ${row.sprite}`;
     picture.hidden = !cell || cell.strip === null;
-    picture.setAttribute("aria-label", `Samples of ${row.label}, ${sampler}, ${view.steps} steps, ${guided}`);
+    picture.setAttribute("aria-label", `Samples of ${row.label}, ${what}`);
     if (cell && cell.strip !== null) picture.style.setProperty("--r", cell.strip);
     gap.hidden = !picture.hidden;
     gap.textContent = cell ? "Failed: the training diverged or a sample is not finite." : missing(paradigm, sampler);
     const body = pane.querySelector("tbody");
-    body.replaceChildren(...(cell ? cell.figures : []).map(([words, value, spread]) => {
+    body.replaceChildren(...(cell ? cell.figures : []).map(([words, value, spread, real]) => {
       const line = document.createElement("tr"), head = text("th", words);
       head.scope = "row";
-      line.append(head, text("td", value), text("td", spread, "dim"));
+      line.append(head, text("td", value), text("td", spread, "dim"), text("td", real, "dim"));
       return line;
     }));
     const command = pane.querySelector(".pane-command");
@@ -90,9 +91,14 @@
     return `#explore?left=${side(view.left)}&right=${side(view.right)}&steps=${view.steps}&guidance=${view.guidance}`;
   }
 
+  // What the address names and asks for; a mangled one names nothing.
+  function named() {
+    try { return decodeURIComponent(location.hash.slice(1)).split("?"); } catch { return [""]; }
+  }
+
   // Whether the address named a view; what it names and the run lacks is left as it was.
   function restore() {
-    const [target, query] = decodeURIComponent(location.hash.slice(1)).split("?");
+    const [target, query] = named();
     if (target !== "explore" || !query) return false;
     const asked = new URLSearchParams(query);
     for (const side of ["left", "right"]) {
@@ -115,7 +121,8 @@
     byId("left-paradigm").focus({ preventScroll: true });
   }
 
-  if (data.opening[0]) {
+  const explorable = Boolean(data.opening[0]); // not where every training failed
+  if (explorable) {
     data.opening.forEach((id, index) => {
       const [paradigm, sampler] = id.split("/");
       view[index ? "right" : "left"] = { paradigm, sampler };
@@ -167,7 +174,7 @@
       event.preventDefault();
     });
   }
-  for (const row of all("tr[data-cell]")) {
+  for (const row of explorable ? all("tr[data-cell]") : []) {
     row.classList.add("open");
     const cell = row.querySelector("th, td"), button = text("button", "", "go"); // its arrow is the style's, no text of the cell
     button.type = "button";
@@ -245,7 +252,7 @@
 
   // --- What a link names is opened; paper gets everything but the rows ------------------------------------------------
   const reveal = () => {
-    const target = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)).split("?")[0]);
+    const target = byId(named()[0]);
     if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
   };
   addEventListener("hashchange", reveal);
