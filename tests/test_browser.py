@@ -288,6 +288,35 @@ def test_a_link_opens_what_it_names(opened, built):
     assert page.locator("#claims .claims tbody tr").count() == len(built[1]["claims"])
 
 
+NAMES = {  # what the page calls the metrics of the claims
+    "fid": "FID", "nfe": "network evaluations", "digit_error": "digit error", "joint_error": "any word wrong",
+    "slant_error": "slant error", "weight_error": "weight error", "x0_error": "error of x0",
+    "path_over_chord": "length / chord",
+}  # fmt: skip
+
+
+def test_every_claim_links_to_where_its_metric_is_shown(opened, built):
+    page = opened().page
+    parts = built[1]["claim_parts"]
+    claims = built[1]["claims"]
+    linked = page.eval_on_selector_all(
+        "#claims .claims tbody tr",
+        "(rows) => rows.map((row) => [...row.querySelectorAll('a')].map((a) => a.getAttribute('href').slice(1)))",
+    )
+    for claim, (card, *where) in zip(claims.itertuples(), linked, strict=True):
+        assert card == f"claim-{claim.number}"
+        own = parts[parts.number == claim.number]
+        if own.empty:
+            assert not where
+            continue
+        shown = own[own.part == claim.part].iloc[:1] if claim.part else own.iloc[:1]
+        (part,), (section,) = shown.itertuples(), where
+        text = page.evaluate("(id) => document.getElementById(id).textContent", section)
+        assert NAMES.get(part.metric, part.metric) in text, (claim.title, section)
+        assert (section == "training") == (part.measure == "area"), claim.title
+        assert (section == "arms") == part.arms, claim.title
+
+
 def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built):
     _, frames, _ = built
     page = opened().page

@@ -14,7 +14,7 @@ from invented import invented
 
 from diffbench import config, tables
 from diffbench.files import REFERENCES
-from diffbench.report import effects, figures, finding, page
+from diffbench.report import charts, effects, figures, finding, page
 
 NASTY = "<script>alert(1)</script>"
 
@@ -178,6 +178,35 @@ def test_the_front_holds_what_nothing_beats_and_nothing_else(drawn):
 def test_the_front_leaves_out_what_has_no_value():
     frame = pd.DataFrame({"nfe": [1.0, 2.0, 3.0], "fid": [float("nan"), 2.0, 1.0]})
     assert list(figures.pareto(frame, "nfe", "fid").nfe) == [2.0, 3.0]
+
+
+def test_cells_of_fewer_seeds_do_not_make_the_front():
+    """The luckiest of many cells of one seed would."""
+    params = config.load("mnist")
+    key = next(key for key, row in params.paradigms.items() if row.conditional)
+    cells = pd.DataFrame([(key, seed, "full") for seed in params.seeds] + [(key, params.seeds[0], "lucky")])
+    cells.columns = ["paradigm", "seed", "cell"]
+    assert figures.contenders(cells, params) == {"full"}
+    unconditional = next(key for key, row in params.paradigms.items() if not row.conditional)
+    assert figures.contenders(cells.assign(paradigm=unconditional), params) == set()
+
+
+def test_a_native_cell_of_another_sampler_stands_off_the_line(workplace, monkeypatch):
+    params, drawn = config.load("digits"), {}
+    monkeypatch.setattr(figures.charts, "lines", lambda data, labels, x, *rest, **options: drawn.setdefault(x, data))
+    figures.cost_charts(invented(params), params, 0.5)
+    own = {key: row.samplers[0] for key, row in params.paradigms.items()}
+    data = drawn["nfe"]
+    assert (data.apart == (data.sampler != data.paradigm.map(own))).all() and data.apart.any()
+    assert data[data.apart].native.all()
+
+
+def test_a_sampler_may_be_called_what_python_allows():
+    label = "X: FID 1 at network evaluations 4 [c:mine/My_Solver/4/1.3333333]"
+    found = charts.TAG.sub(charts._attributes, f'<path aria-label="{label}"')
+    assert found.endswith('evaluations 4" data-p="mine" data-cell="mine/My_Solver/4/1.3333333"')
+    names = [charts.cell_id("a", "ddim", 8, scale) for scale in (0.0, 1.0, 7.5, 4 / 3, 100.0)]
+    assert [name.rsplit("/", 1)[1] for name in names] == ["0", "1", "7.5", "1.3333333333333333", "100"]
 
 
 def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):

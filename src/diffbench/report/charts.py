@@ -81,12 +81,13 @@ def lines(
     """Mean over seeds as marked lines, the seeds' range as a bar, a rule at the real images' own value.
 
     Args:
-        data: columns label, x, y and seed; with columns paradigm and cell the marks carry them.
+        data: columns label, x, y and seed; with columns paradigm and cell the marks carry them; where a column apart
+            is true the mark stands off the line.
         cloud: more points, faint, with columns label, x, y, paradigm and cell.
         front: the Pareto front, rising in x, with columns x and y; drawn as a broad step below everything.
     """
     scales = _scales(labels)
-    keys = ["label", x, *(name for name in ("paradigm", "cell") if name in data)]
+    keys = ["label", x, *(name for name in ("paradigm", "cell", "apart") if name in data)]
     grouped = data.groupby(keys, as_index=False)[y].agg(["mean", "min", "max"]).reset_index(drop=True)
     x_words, y_words = (title.replace(" (log)", "") for title in (x_title, y_title))
 
@@ -114,8 +115,9 @@ def lines(
             )
         )  # fmt: skip
     up = alt.Y("mean:Q", title=y_title, scale=_scale(log_y))
+    joined = base.transform_filter("!datum.apart") if "apart" in data else base
     layers.append(
-        base.mark_line(strokeWidth=2).encode(y=up, strokeDash=scales["dash"], description="line:N", detail="line:N")
+        joined.mark_line(strokeWidth=2).encode(y=up, strokeDash=scales["dash"], description="line:N", detail="line:N")
     )
     if points:
         bar = base.mark_rule(strokeWidth=1).encode(y=alt.Y("min:Q", title=y_title), y2="max:Q", description="line:N")

@@ -94,8 +94,9 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
 
 
 def opening(frames: dict[str, pd.DataFrame], params: Params, paradigms: dict[str, dict]) -> tuple[str, str]:
-    """The two cells shown at first: right the row with the lowest few-step FID, left the earliest recipe that has a cell
-    at the same steps and scale, since the sliders set those for both.
+    """The two cells shown at first, at the same steps and scale, since the sliders set those for both.
+
+    Right is the row with the lowest few-step FID, left the earliest recipe that has a cell there too.
 
     Args:
         paradigms: those of ``data``, with the names of their cells.
