@@ -87,6 +87,37 @@ def test_failed_paradigms_carry_a_banner_and_show_as_failed(named):
     assert "every training failed" in everything
 
 
+def test_cells_that_failed_alone_carry_a_banner_too(named):
+    frames = invented(named, spoil={"dit"})
+    assert "Some cells failed" not in page.render(frames, named), "all that failed lost their training"
+    some = frames["cells"].index[(frames["cells"].paradigm == "sd3") & (frames["cells"].steps == 2)][:3]
+    frames["cells"].loc[some, "status"] = "failed"
+    html = page.render(frames, named)
+    banner = re.search(r"Some cells failed.*?</p>", html, re.DOTALL)[0]
+    assert "SD3-style, 3." in banner and "DiT-style" not in banner
+
+
+def test_rows_without_samples_are_named_where_they_are_not_drawn(named):
+    html = page.render(invented(named, spoil={"dit"}), named)
+    parts = dict(re.findall(r'<section id="([\w-]+)"(.*?)</section>', html, re.DOTALL))
+    for name in ("cost", "guidance-trade", "effects", "confusion"):
+        assert "Without samples, so not shown here: DiT-style." in parts[name], name
+    assert re.search(r"<h3>DiT-style</h3>\s*<p class=\"note\">Nothing to show", parts["failures"])
+
+
+def test_real_images_stand_beside_the_values(named):
+    """In the tables of the summary, of the side experiments and of all cells, whatever else is sorted or filtered."""
+    frames = invented(named)
+    html = page.render(frames, named)
+    floor = tables.floor(frames["floors"])
+    rows = re.findall(r'<tr class="floor"><th scope="row">real test images.*?</tr>', html, re.DOTALL)
+    arms = frames["arms"].paradigm.nunique()
+    assert len(rows) == 3 + arms, "the last is that of all cells"
+    for column in tables.SCORES:
+        assert f"<td>{finding.number(floor[column.name])}</td>" in rows[-1], column.name
+    assert "real images 0.500" in html, "beside the cells that Explore opens with"
+
+
 def test_charts_label_their_marks(named):
     html = page.render(invented(named), named)
     marks = re.findall(r'aria-label="(DDPM: FID[^"]*)"', html)

@@ -11,7 +11,7 @@ from .sprites import Album
 COLUMNS = (
     ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
     ("best_fid", "best FID", "low"),
-    ("target_nfe", "NFE to the target", "low"),
+    ("target_nfe", "NFE to FID", "low"),
     ("seconds", "s per 1,000", "low"),
     ("precision", "precision", "high"),
     ("recall", "recall", "high"),

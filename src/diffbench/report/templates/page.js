@@ -212,7 +212,7 @@
   const filter = () => {
     const only = byId("only").value, words = byId("holds").value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
-    for (const row of all("#rows tbody tr")) {
+    for (const row of all("#rows tbody tr:not(.floor)")) {
       const values = [...row.cells].map((cell) => cell.textContent.toLowerCase());
       const kept = (!only || row.dataset.p === only) && words.every((word) => values.some((value) => value.includes(word)));
       row.hidden = !kept;
@@ -257,11 +257,16 @@
   };
   addEventListener("hashchange", reveal);
   reveal();
+  let opened = [];
   addEventListener("beforeprint", () => {
     lit.clear();
     relight();
-    for (const element of all("details:not(#rows)")) element.open = true;
+    opened = all("details:not(#rows):not([open])");
+    for (const element of opened) element.open = true;
     for (const element of all(".still")) element.hidden = false;
   });
-  addEventListener("afterprint", () => { for (const element of all(".still")) element.hidden = true; });
+  addEventListener("afterprint", () => {
+    for (const element of opened) element.open = false;
+    for (const element of all(".still")) element.hidden = true;
+  });
 })();
