@@ -16,6 +16,7 @@ from invented import invented
 from diffbench import config, tables
 from diffbench.claims import judge
 from diffbench.files import Places
+from diffbench.report import effects
 from diffbench.report import page as report
 from diffbench.report.charts import cell_id
 
@@ -338,6 +339,70 @@ def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built)
     assert f"{steps} step" in page.inner_text("#left .pane-what")
     assert float(figures_of(page, "left")["FID"]) == pytest.approx(float(re.search("FID ([0-9.]+)", said)[1]), rel=5e-3)
     assert page.locator(f"svg [data-cell='{cell}'].here").count() >= 1, "the cell is ringed where it is drawn"
+
+
+def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict[str, int]:
+    """How many marks each figure should have, counted in the tables."""
+    cells = frames["cells"]
+    grid = cells[(cells.arm == "") & (cells.status == "ok")]
+    first = grid[grid.seed == 0]
+    chosen = frames["paradigms"].set_index("paradigm").guidance
+    many = [key for key, row in params.paradigms.items() if len(row.samplers) > 1]
+    solved = first[(first.guidance == first.paradigm.map(chosen)) & ~first.native.astype(bool)]
+    own = {key: row.samplers[0] for key, row in params.paradigms.items()}
+    swept = first[
+        (first.steps == params.sampling.guidance.sweep_steps) & (first.sampler == first.paradigm.map(own))
+        & ~first.native.astype(bool) & first.paradigm.map(lambda key: params.paradigms[key].conditional)
+    ]  # fmt: skip
+    alive = set(first.paradigm)
+    pairs = [pair for _, *pair in effects.comparisons(params) if alive.issuperset(pair)]
+    known = {name: frames[name][frames[name].seed == 0].dropna(subset=[metric]) for name, metric in (
+        ("convergence", "fid"), ("noise_error", "x0_error"))}  # fmt: skip
+    chart = "FID against network evaluations", "FID against seconds per 1,000 images"
+    return {
+        **dict.fromkeys(chart, len(first)),
+        "FID against NFE by sampler, a panel a paradigm": int(solved.paradigm.isin(many).sum()),
+        "FID, recall and errors against guidance scale": 2 * len(swept) + 4 * int((swept.guidance > 0).sum()),
+        "Ratios of FID between rows that differ in the network or in the objective": 2 * len(pairs),
+        "FID against training images and training seconds": 2 * len(known["convergence"]),
+        "Training loss against images seen, by target": frames["training"].paradigm.nunique(),  # a line each
+        "Error of x0 by time and by log-SNR": len(known["noise_error"]),
+        "Digits seen by digits asked for": len(frames["confusion"].groupby(["paradigm", "asked", "shown"])),
+    }
+
+
+def test_every_figure_has_a_mark_for_each_number_that_says_which(opened, built):
+    page = opened().page
+    found = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("figure > .scroll > svg")].map((svg) => [
+            svg.getAttribute("aria-label"),
+            [...svg.querySelectorAll("[data-mark]")].map((mark) => mark.getAttribute("aria-label"))]))"""
+    )
+    assert {name: len(labels) for name, labels in found.items()} == marks_wanted(*built[1:])
+    names = {row.label for row in built[2].paradigms.values()}
+    for figure, labels in found.items():
+        assert not any("[" in label for label in labels), figure
+        # two panels may say the same, as the effects of best and of few evaluations where the best is of few
+        assert len(set(labels)) == len(labels) or "Ratios" in figure, figure
+        if "by sampler" not in figure and "Ratios" not in figure:
+            assert all(label.split(": ")[0].split(", ")[0] in names for label in labels), figure
+
+
+@pytest.mark.parametrize("section", ["cost", "guidance-trade", "effects", "training", "noise", "confusion"])
+def test_marks_are_reached_by_keyboard_and_show_their_name(opened, section):
+    shown = opened()
+    page = shown.page
+    chart = page.locator(f"#{section} figure svg").first
+    chart.locator("[data-mark][tabindex='0']").focus()
+    said = set()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        label = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        assert page.inner_text(".tip") == label
+        said.add(label)
+    assert len(said) == 3 and overflow(page) <= 0
+    page.keyboard.press("Escape")
+    assert page.is_hidden(".tip") and shown.troubles == []
 
 
 def test_rows_open_their_cell(opened):

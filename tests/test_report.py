@@ -120,7 +120,7 @@ def test_real_images_stand_beside_the_values(named):
 
 def test_charts_label_their_marks(named):
     html = page.render(invented(named), named)
-    marks = re.findall(r'aria-label="(DDPM: FID[^"]*)"', html)
+    marks = re.findall(r'aria-label="(DDPM(?:, [^"]*)?: FID[^"]*)"', html)
     known = ("at network evaluations", "at seconds", "at training images", "at training seconds", "at time t")
     assert marks and all(any(words in mark for words in known) for mark in marks), marks
 
@@ -235,7 +235,7 @@ def test_a_native_cell_of_another_sampler_stands_off_the_line(workplace, monkeyp
 def test_a_sampler_may_be_called_what_python_allows():
     label = "X: FID 1 at network evaluations 4 [c:mine/My_Solver/4/1.3333333]"
     found = charts.TAG.sub(charts._attributes, f'<path aria-label="{label}"')
-    assert found.endswith('evaluations 4" data-p="mine" data-cell="mine/My_Solver/4/1.3333333"')
+    assert found.endswith('evaluations 4" data-mark data-p="mine" data-cell="mine/My_Solver/4/1.3333333"')
     names = [charts.cell_id("a", "ddim", 8, scale) for scale in (0.0, 1.0, 7.5, 4 / 3, 100.0)]
     assert [name.rsplit("/", 1)[1] for name in names] == ["0", "1", "7.5", "1.3333333333333333", "100"]
 

@@ -1,7 +1,8 @@
 """Charts in Altair, rendered to SVG while the report is built; the page ships no chart library.
 
-A mark's description may end in "[p:<paradigm>]" or "[c:<cell>]". ``svg`` turns that into attributes by which the page's
-script highlights a paradigm everywhere and opens a cell; the words before it are the mark's label.
+A mark's description may end in "[c:<cell>]", "[m:<paradigm>]" or "[p:<paradigm>]". ``svg`` turns that into attributes
+by which the page's script highlights a paradigm everywhere (all three), reaches the mark and shows its label (c and m),
+and opens its cell (c); the words before the tag are the label.
 """
 
 import re
@@ -19,7 +20,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2])
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 INK, FAINT, GRID = "#1a1c1f", "#5b6067", "#d9dce0"
 VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid"} | {colour: f"--p{i}" for i, colour in enumerate(COLOURS)}
-TAG = re.compile(r'aria-label="([^"]*) \[([pc]):([^\]"]+)\]"')  # ids and samplers' names as they are
+TAG = re.compile(r'aria-label="([^"]*) \[([cmp]):([^\]"]*)\]"')  # ids and samplers' names as they are
 
 
 def style(index: int) -> dict:
@@ -54,11 +55,20 @@ def _scale(log: bool) -> alt.Scale:
     return alt.Scale(type="log", nice=False, padding=12) if log else alt.Scale(zero=False)
 
 
-def tagged(words: str, row: pd.Series) -> str:
-    """A mark's description with the tag that ``svg`` reads, if the row belongs to a cell or a paradigm."""
+def tagged(words: str, row: pd.Series, kind: str = "m") -> str:
+    """A mark's description with the tag that ``svg`` reads: that of its cell, or of its paradigm if it has one."""
     if isinstance(row.get("cell"), str):
         return f"{words} [c:{row['cell']}]"
-    return f"{words} [p:{row['paradigm']}]" if isinstance(row.get("paradigm"), str) else words
+    return f"{words} [{kind}:{row['paradigm'] if isinstance(row.get('paradigm'), str) else ''}]"
+
+
+def named(row: pd.Series) -> str:
+    """What a mark belongs to: its label, with sampler, steps and guidance where it is a cell's."""
+    if not isinstance(row.get("cell"), str):
+        return row.label
+    _, sampler, steps, guidance = row["cell"].split("/")
+    parts = [row.label, sampler, f"{steps} step{'' if steps == '1' else 's'}", f"guidance {guidance}"]
+    return ", ".join(dict.fromkeys(parts))  # a sampler that is the label stands once
 
 
 def lines(
@@ -92,10 +102,11 @@ def lines(
     x_words, y_words = (title.replace(" (log)", "") for title in (x_title, y_title))
 
     def described(row: pd.Series, value: float) -> str:
-        return tagged(f"{row.label}: {y_words} {value:.4g} at {x_words} {row[x]:.4g}", row)
+        return tagged(f"{named(row)}: {y_words} {value:.4g} at {x_words} {row[x]:.4g}", row)
 
     grouped["text"] = [described(row, row["mean"]) for _, row in grouped.iterrows()]
-    grouped["line"] = [tagged(f"{r.label}: line", r.drop("cell", errors="ignore")) for _, r in grouped.iterrows()]
+    kind = "p" if points else "m"  # without points the line is what there is to reach
+    grouped["line"] = [tagged(f"{r.label}: line", r.drop("cell", errors="ignore"), kind) for _, r in grouped.iterrows()]
     along = alt.X(f"{x}:Q", title=x_title, scale=_scale(log_x))
     base = alt.Chart(grouped).encode(x=along, color=scales["color"])
     layers: list[alt.Chart] = []
@@ -138,7 +149,7 @@ def effects(data: pd.DataFrame, title: str, *, names: bool, width: int = 330) ->
         data: columns comparison, ratio, low, high (empty where one seed gives none) and text, in order.
         names: write the comparisons at the left.
     """
-    order = list(dict.fromkeys(data.comparison))
+    order, data = list(dict.fromkeys(data.comparison)), data.assign(text=data.text + " [m:]")
     axis = alt.Axis(title=None, labelLimit=360, ticks=False, domain=False) if names else None
     base = alt.Chart(data).encode(y=alt.Y("comparison:N", sort=order, axis=axis))
     x = alt.X("ratio:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=14))
@@ -157,7 +168,7 @@ def confusion(data: pd.DataFrame, name: str, size: int = 190) -> alt.LayerChart:
         data: columns asked, shown, share (of the images asked for), percent and text.
         name: title of the panel.
     """
-    digits = list(range(10))
+    digits, data = list(range(10)), data.assign(text=data.text + " [m:]")
     axis = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
     base = alt.Chart(data).encode(
         x=alt.X("shown:O", title="seen", scale=alt.Scale(domain=digits), axis=axis),
@@ -183,8 +194,10 @@ def beside(charts: list[alt.LayerChart], columns: int | None = None) -> alt.Conc
 
 def _attributes(match: re.Match) -> str:
     words, kind, name = match.groups()
+    mark = " data-mark" if kind in "cm" else ""
+    paradigm = f' data-p="{name.split("/")[0]}"' if name else ""
     cell = f' data-cell="{name}"' if kind == "c" else ""
-    return f'aria-label="{words}" data-p="{name.split("/")[0]}"{cell}'
+    return f'aria-label="{words}"{mark}{paradigm}{cell}'
 
 
 def specification(chart: alt.TopLevelMixin, background: str) -> str:

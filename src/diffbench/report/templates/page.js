@@ -145,23 +145,39 @@
     if (restore()) { render(false); requestAnimationFrame(() => byId("explore").scrollIntoView()); } else render(false);
   } else byId("controls").hidden = true;
 
-  // --- Marks and rows that open their cell; arrow keys go from mark to mark ------------------------------------------
+  // --- Marks that say what they are, and open their cell if they have one; arrow keys go from mark to mark -------------
+  const tip = document.body.appendChild(text("div", "", "tip"));
+  tip.setAttribute("aria-hidden", "true"); // a mark's own label says the same
+  tip.hidden = true;
+  const tell = (mark) => {
+    tip.textContent = mark.getAttribute("aria-label");
+    tip.hidden = false;
+    const at = mark.getBoundingClientRect(), room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+    tip.style.left = `${scrollX + Math.max(8, Math.min(at.left + at.width / 2 - tip.offsetWidth / 2, room))}px`;
+    tip.style.top = `${scrollY + (at.top > tip.offsetHeight + 8 ? at.top - tip.offsetHeight - 8 : at.bottom + 8)}px`;
+  };
+  const hush = () => { tip.hidden = true; };
+  addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
   for (const chart of all("figure svg")) {
-    const marks = all("[data-cell]", chart);
+    const marks = all("[data-mark]", chart);
+    const markOf = (event) => event.target.closest("[data-mark]");
     marks.forEach((mark, index) => {
       mark.setAttribute("tabindex", index ? "-1" : "0");
-      mark.setAttribute("role", "button");
-      mark.append(Object.assign(document.createElementNS("http://www.w3.org/2000/svg", "title"),
-        { textContent: mark.getAttribute("aria-label") }));
+      if (mark.dataset.cell && explorable) mark.setAttribute("role", "button");
     });
+    chart.addEventListener("pointerover", (event) => { if (markOf(event)) tell(markOf(event)); else hush(); });
+    chart.addEventListener("pointerleave", hush);
+    chart.addEventListener("focusin", (event) => { if (markOf(event)) tell(markOf(event)); });
+    chart.addEventListener("focusout", hush);
     chart.addEventListener("click", (event) => {
-      const mark = event.target.closest("[data-cell]");
-      if (mark) open(mark.dataset.cell);
+      const cell = markOf(event)?.dataset.cell;
+      if (cell && explorable) open(cell);
     });
     chart.addEventListener("keydown", (event) => {
       const index = marks.indexOf(event.target);
       if (index < 0) return;
-      if (event.key === "Enter" || event.key === " ") open(marks[index].dataset.cell);
+      const { cell } = marks[index].dataset;
+      if ((event.key === "Enter" || event.key === " ") && cell && explorable) open(cell);
       else if (event.key === "Escape") event.target.blur();
       else {
         const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
