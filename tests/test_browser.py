@@ -2,14 +2,17 @@
 
 import csv
 import json
+import math
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from clones import cloned, run
 from conftest import ROOT
 from invented import invented
 
@@ -118,9 +121,10 @@ def opened(browser, built):
         context.close()
 
 
-def violations(page) -> list[str]:
-    """What axe finds with every detail open; charts apart, whose labels have a test of their own."""
-    page.evaluate("for (const element of document.querySelectorAll('details')) element.open = true")
+def violations(page, opened: bool = True) -> list[str]:
+    """What axe finds, by default with every detail open; charts apart, whose labels have a test of their own."""
+    if opened:
+        page.evaluate("for (const element of document.querySelectorAll('details')) element.open = true")
     found = axe_api.Axe().run(page, context={"exclude": [["figure svg"]]}).response["violations"]
     return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
 
@@ -152,8 +156,19 @@ def test_nothing_leaves_the_page_and_nothing_fails(opened):
 )
 def test_axe_finds_nothing_and_the_page_never_scrolls_sideways(opened, options):
     shown = opened(**options)
+    assert overflow(shown.page) <= 0
+    assert violations(shown.page, opened=False) == []
     assert violations(shown.page) == []
     assert overflow(shown.page) <= 0
+
+
+def test_the_first_screen_has_finding_summary_and_verdicts(opened):
+    """At 1280 x 860, with the digits' eight rows and the banner of a failed one."""
+    page = opened().page
+    for place in ("h1", ".facts", "#summary .summary tr.floor", "a[href='#claims']", "#h-claims"):
+        box = page.locator(place).first.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 860, place
+    assert page.inner_text("header a[href='#claims']:not(nav a)").endswith("testable here")
 
 
 def test_text_from_params_is_text(opened):
@@ -225,6 +240,27 @@ def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, bu
         stage, cell = target.rsplit("/", 1)[1].removesuffix(".npz"), name.split("/", 1)[1]
         made = params.cells(name.split("/")[0], 0, stage)
         assert cell in {cell_id("x", c.sampler, c.steps, c.guidance).split("/", 1)[1] for c in made}
+
+
+@pytest.mark.engines
+def test_snakemake_takes_the_reproduce_commands(opened, built, tmp_path):
+    """As they stand on the page, in a fresh clone: one of each kind of cells, then all of their files at once."""
+    clone = cloned(tmp_path / "clone")
+    page = opened().page
+    data = json.loads(page.inner_text("#data"))
+    words = shlex.split(page.inner_text("#right .pane-command"))
+    assert words[0] == "snakemake"
+    plan = run(*words, "-n", cwd=clone)
+    assert words[-1] in plan and re.search(r"^sample\s+1$", plan, re.MULTILINE)
+    files = {
+        f"results/{data['run']}/samples/{key}/{data['seed']}/{cell['stage']}.npz"
+        for key, row in data["paradigms"].items()
+        for cell in row["cells"].values()
+    }
+    assert words[-1] in files and any(name.endswith("native.npz") for name in files)
+    plan = run(*words[:-1], *sorted(files), "-n", cwd=clone)
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, re.MULTILINE))
+    assert int(counts["sample"]) == len(files) and all(name in plan for name in files)
 
 
 def panes(page) -> list:
@@ -468,20 +504,94 @@ def test_downloads_are_the_tables_themselves(opened, built):
         assert got == (built[0].parent / "tables" / f"cells.{kind}").read_bytes()
 
 
+def texts(page, rows: str) -> list[list[str]]:
+    """The visible text of the cells of some rows; a sprite and an arrow have none."""
+    return page.eval_on_selector_all(rows, "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText))")
+
+
+def heads(page, table: str) -> list[str | None]:
+    return page.eval_on_selector_all(f"{table} thead th", "(heads) => heads.map((head) => head.dataset.sort)")
+
+
+def close(said: str, value: str) -> bool:
+    """Whether a printed number is that of the CSV to its three digits, and a missing one a dash."""
+    if not value:
+        return said == "\u2013"
+    share = said.endswith("%")
+    return float(said.rstrip("%")) / (100 if share else 1) == pytest.approx(
+        float(value), rel=6e-3, abs=6e-4 if share else 1e-9
+    )
+
+
 def test_numbers_on_the_page_are_those_of_the_csv(opened, built):
+    """What is printed, not only what the tables sort by, of every score of every cell."""
+    with (built[0].parent / "tables/cells.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    page = opened().page
+    page.evaluate("document.getElementById('rows').open = true")
+    names, shown = heads(page, "#rows"), texts(page, "#rows tbody tr:not(.floor)")
+    assert len(shown) == len(rows) and {column.name for column in tables.SCORES} <= set(names)
+    for name in (column.name for column in tables.SCORES):
+        index = names.index(name)
+        wrong = [(cells[index], row[name]) for cells, row in zip(shown, rows, strict=True)
+                 if not close(cells[index], row[name])]  # fmt: skip
+        assert not wrong, (name, wrong[:3])
+        sorted_by = column(page, "#rows", name)
+        assert [float(v) if v else None for v in sorted_by] == [float(r[name]) if r[name] else None for r in rows], name
+    index = names.index("status")
+    assert [cells[index] for cells in shown] == [row["status"] for row in rows]
+
+
+def test_the_summary_says_what_the_csv_does(opened, built):
     folder = built[0].parent / "tables"
     page = opened().page
-    with (folder / "cells.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    for name in ("fid", "recall", "pca_fid"):
-        shown = column(page, "#rows", name)
-        assert [float(v) if v else None for v in shown] == [float(r[name]) if r[name] else None for r in rows], name
-    summary = pd.read_csv(folder / "paradigms.csv").set_index("paradigm")
+    with (folder / "paradigms.csv").open(newline="") as handle:
+        rows = {row["paradigm"]: row for row in csv.DictReader(handle)}
+    cost = pd.read_csv(folder / "cost.csv")
+    names = heads(page, "#summary .summary")
     keys = page.eval_on_selector_all("#summary .summary tr[data-p]", "(rows) => rows.map((row) => row.dataset.p)")
-    for name in ("few_fid", "best_fid", "target_nfe", "recall"):
-        values = [float(value) if value else None for value in column(page, "#summary .summary", name)]
-        expected = [summary[name][key] for key in keys[: len(values)]]
-        assert values == [None if pd.isna(value) else value for value in expected], name
+    shown = texts(page, "#summary .summary tr[data-p]")
+    assert set(keys) == set(rows) and len(keys) == len(rows)
+    for key, cells in zip(keys, shown, strict=True):
+        row = rows[key]
+        clock = cost[
+            (cost.stage == "sample") & (cost.paradigm == key) & (cost.sampler == row["best_sampler"]) & cost.arm.isna()
+            & (cost.steps == float(row["best_steps"] or -1)) & (cost.guidance == float(row["guidance"] or -1))
+        ].seconds_per_1000.mean()  # fmt: skip
+        row |= {"seconds": "" if pd.isna(clock) else str(clock)}
+        for name, text in zip(names, cells, strict=True):
+            if name:
+                first, *low = text.split("\n")
+                assert close(first.strip(), row[name]), (key, name, text)
+                for number, end in zip(re.findall(r"[\d.]+", " ".join(low)), ENDS.get(name, ()), strict=bool(low)):
+                    assert close(f"{number}%" if end.endswith("error") else number, row[end]), (key, end, text)
+    assert any("NFE" in cells[1] for cells in shown)
+
+
+ENDS = {  # the small print of a column of the summary
+    "few_fid": ("few_fid_low", "few_fid_high", "few_nfe"),
+    "best_fid": ("best_fid_low", "best_fid_high", "best_nfe"),
+    "joint_error": ("digit_error",),
+}
+
+
+def test_the_claims_say_what_the_csv_does(opened, built):
+    """Verdict, effect and interval of every claim as printed; a log ratio as the factor that it stands for."""
+    with (built[0].parent / "tables/claims.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    page = opened().page
+    shown = texts(page, "#claims .claims tbody tr")
+    assert len(shown) == len(rows) > 10
+
+    def spelled(value: str, unit: str) -> float:
+        return math.exp(float(value)) if unit == "log ratio" else float(value)
+
+    for (title, verdict, effect, _), row in zip(shown, rows, strict=True):
+        assert title == f"{row['number']}. {row['title']}" and verdict.split(maxsplit=1)[1] == row["verdict"]
+        printed = [float(text) for text in re.findall(r"-?[\d.]+", effect)]
+        values = [spelled(row[name], row["unit"]) for name in ("effect", "low", "high") if row[name]]
+        assert printed == pytest.approx(values, rel=6e-3, abs=1e-6), (title, effect)
+        assert ("\u00d7" in effect) == (row["unit"] == "log ratio" and bool(row["effect"]))
 
 
 def test_a_paradigm_is_highlighted_everywhere_and_let_go(opened):
