@@ -2,20 +2,24 @@
 
 import csv
 import json
+import math
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from clones import cloned, run
 from conftest import ROOT
 from invented import invented
 
 from diffbench import config, tables
 from diffbench.claims import judge
 from diffbench.files import Places
+from diffbench.report import effects
 from diffbench.report import page as report
 from diffbench.report.charts import cell_id
 
@@ -43,10 +47,12 @@ def browser():
         started.close()
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The digits preset's page with made-up numbers, a nasty label and a failed paradigm; its path and its frames."""
-    folder = tmp_path_factory.mktemp("browser")
+def page_in(folder: Path, spoil: set[str] | None = None):
+    """The digits preset's page with made-up numbers and a nasty label, in ``folder``; its path, its frames, its params.
+
+    Args:
+        spoil: the paradigms that failed; all of them by default.
+    """
     (folder / "workflow").mkdir()
     for name in ("presets", "schemas"):
         shutil.copytree(ROOT / "workflow" / name, folder / "workflow" / name)
@@ -60,14 +66,26 @@ def built(tmp_path_factory):
     os.chdir(folder)
     try:
         params = config.load("digits")
-        frames = invented(params, spoil={"dit"})
+        frames = invented(params, spoil=set(params.paradigms) if spoil is None else spoil)
         judge.run(params)
         report.run(params)
         places = Places(params.name)
         frames |= {name: tables.read(places.tables, name) for name in ("claims", "claim_parts")}
-        yield places.report.resolve(), frames, params
+        return places.report.resolve(), frames, params
     finally:
         os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A page on which one paradigm failed; its path, its frames and its params."""
+    return page_in(tmp_path_factory.mktemp("browser"), spoil={"dit"})
+
+
+@pytest.fixture(scope="module")
+def barren(tmp_path_factory):
+    """The path of a page on which every training failed."""
+    return page_in(tmp_path_factory.mktemp("barren"))[0]
 
 
 class Opened:
@@ -103,9 +121,10 @@ def opened(browser, built):
         context.close()
 
 
-def violations(page) -> list[str]:
-    """What axe finds with every detail open; charts apart, whose labels have a test of their own."""
-    page.evaluate("for (const element of document.querySelectorAll('details')) element.open = true")
+def violations(page, opened: bool = True) -> list[str]:
+    """What axe finds, by default with every detail open; charts apart, whose labels have a test of their own."""
+    if opened:
+        page.evaluate("for (const element of document.querySelectorAll('details')) element.open = true")
     found = axe_api.Axe().run(page, context={"exclude": [["figure svg"]]}).response["violations"]
     return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found]
 
@@ -137,8 +156,19 @@ def test_nothing_leaves_the_page_and_nothing_fails(opened):
 )
 def test_axe_finds_nothing_and_the_page_never_scrolls_sideways(opened, options):
     shown = opened(**options)
+    assert overflow(shown.page) <= 0
+    assert violations(shown.page, opened=False) == []
     assert violations(shown.page) == []
     assert overflow(shown.page) <= 0
+
+
+def test_the_first_screen_has_finding_summary_and_verdicts(opened):
+    """At 1280 x 860, with the digits' eight rows and the banner of a failed one."""
+    page = opened().page
+    for place in ("h1", ".facts", "#summary .summary tr.floor", "a[href='#claims']", "#h-claims"):
+        box = page.locator(place).first.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 860, place
+    assert page.inner_text("header a[href='#claims']:not(nav a)").endswith("testable here")
 
 
 def test_text_from_params_is_text(opened):
@@ -212,6 +242,68 @@ def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, bu
         assert cell in {cell_id("x", c.sampler, c.steps, c.guidance).split("/", 1)[1] for c in made}
 
 
+@pytest.mark.engines
+def test_snakemake_takes_the_reproduce_commands(opened, built, tmp_path):
+    """As they stand on the page, in a fresh clone: one of each kind of cells, then all of their files at once."""
+    clone = cloned(tmp_path / "clone")
+    page = opened().page
+    data = json.loads(page.inner_text("#data"))
+    words = shlex.split(page.inner_text("#right .pane-command"))
+    assert words[0] == "snakemake"
+    plan = run(*words, "-n", cwd=clone)
+    assert words[-1] in plan and re.search(r"^sample\s+1$", plan, re.MULTILINE)
+    files = {
+        f"results/{data['run']}/samples/{key}/{data['seed']}/{cell['stage']}.npz"
+        for key, row in data["paradigms"].items()
+        for cell in row["cells"].values()
+    }
+    assert words[-1] in files and any(name.endswith("native.npz") for name in files)
+    plan = run(*words[:-1], *sorted(files), "-n", cwd=clone)
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, re.MULTILINE))
+    assert int(counts["sample"]) == len(files) and all(name in plan for name in files)
+
+
+def panes(page) -> list:
+    """What the two panes of Explore show: words, samples, figures and command."""
+    return page.evaluate(
+        """[...document.querySelectorAll(".pane")].map((pane) => [
+            ...[".pane-name", ".pane-what", ".pane-command"].map((name) => pane.querySelector(name).textContent),
+            ...["class", "aria-label"].map((name) => pane.querySelector(".cell").getAttribute(name)),
+            pane.querySelector(".cell").style.getPropertyValue("--r").trim(),
+            [...pane.querySelectorAll("tr")].map((row) => [...row.cells].map((cell) => cell.textContent)),
+        ])"""
+    )
+
+
+def test_explore_opens_with_the_script_as_without_it(opened):
+    live, still = opened(), opened(java_script_enabled=False)
+    shown = panes(live.page)
+    steps = [what.split(", ")[1] for _, what, *_ in shown]
+    assert len(shown) == 2 and shown[0] != shown[1] and steps[0] == steps[1], "the sliders set the steps of both"
+    assert panes(still.page) == shown
+
+
+def test_a_mangled_address_takes_nothing_from_the_page(opened):
+    shown = opened("#%")
+    shown.page.locator("#summary .summary th[data-sort='few_fid']").get_by_role("button").click()
+    shown.page.click(".chip[data-p='sd3']")
+    shown.page.evaluate("location.hash = '#%E0%A4%A'")
+    assert shown.page.get_attribute(".chip[data-p='sd3']", "aria-pressed") == "true"
+    assert shown.page.inner_text("#frame-value") == "0.5" and shown.troubles == []
+
+
+def test_where_every_training_failed_rows_open_nothing_and_the_rest_works(opened, barren):
+    shown = opened(path=barren)
+    page = shown.page
+    assert "every training failed" in page.inner_text("h1") and page.is_hidden("#controls")
+    page.evaluate("document.getElementById('rows').open = true")
+    page.locator("#rows tbody tr[data-cell] td").first.click()
+    page.select_option("#only", "sd3")
+    assert set(column(page, "#rows", "paradigm")) == {"sd3"}
+    assert page.locator("button.go").count() == 0
+    assert violations(page) == [] and shown.troubles == []
+
+
 def test_the_address_keeps_the_view(opened):
     view = "#explore?left=unet-eps/dpmpp-2m&right=sd3/euler&steps=20&guidance=1.25"
     page = opened(view).page
@@ -231,6 +323,35 @@ def test_a_link_opens_what_it_names(opened, built):
     assert len(targets) > 40
     assert [t for t in set(targets) if not page.evaluate("(id) => !!document.getElementById(id)", t[1:])] == []
     assert page.locator("#claims .claims tbody tr").count() == len(built[1]["claims"])
+
+
+NAMES = {  # what the page calls the metrics of the claims
+    "fid": "FID", "nfe": "network evaluations", "digit_error": "digit error", "joint_error": "any word wrong",
+    "slant_error": "slant error", "weight_error": "weight error", "x0_error": "error of x0",
+    "path_over_chord": "length / chord",
+}  # fmt: skip
+
+
+def test_every_claim_links_to_where_its_metric_is_shown(opened, built):
+    page = opened().page
+    parts = built[1]["claim_parts"]
+    claims = built[1]["claims"]
+    linked = page.eval_on_selector_all(
+        "#claims .claims tbody tr",
+        "(rows) => rows.map((row) => [...row.querySelectorAll('a')].map((a) => a.getAttribute('href').slice(1)))",
+    )
+    for claim, (card, *where) in zip(claims.itertuples(), linked, strict=True):
+        assert card == f"claim-{claim.number}"
+        own = parts[parts.number == claim.number]
+        if own.empty:
+            assert not where
+            continue
+        shown = own[own.part == claim.part].iloc[:1] if claim.part else own.iloc[:1]
+        (part,), (section,) = shown.itertuples(), where
+        text = page.evaluate("(id) => document.getElementById(id).textContent", section)
+        assert NAMES.get(part.metric, part.metric) in text, (claim.title, section)
+        assert (section == "training") == (part.measure == "area"), claim.title
+        assert (section == "arms") == part.arms, claim.title
 
 
 def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built):
@@ -254,6 +375,70 @@ def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built)
     assert f"{steps} step" in page.inner_text("#left .pane-what")
     assert float(figures_of(page, "left")["FID"]) == pytest.approx(float(re.search("FID ([0-9.]+)", said)[1]), rel=5e-3)
     assert page.locator(f"svg [data-cell='{cell}'].here").count() >= 1, "the cell is ringed where it is drawn"
+
+
+def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict[str, int]:
+    """How many marks each figure should have, counted in the tables."""
+    cells = frames["cells"]
+    grid = cells[(cells.arm == "") & (cells.status == "ok")]
+    first = grid[grid.seed == 0]
+    chosen = frames["paradigms"].set_index("paradigm").guidance
+    many = [key for key, row in params.paradigms.items() if len(row.samplers) > 1]
+    solved = first[(first.guidance == first.paradigm.map(chosen)) & ~first.native.astype(bool)]
+    own = {key: row.samplers[0] for key, row in params.paradigms.items()}
+    swept = first[
+        (first.steps == params.sampling.guidance.sweep_steps) & (first.sampler == first.paradigm.map(own))
+        & ~first.native.astype(bool) & first.paradigm.map(lambda key: params.paradigms[key].conditional)
+    ]  # fmt: skip
+    alive = set(first.paradigm)
+    pairs = [pair for _, *pair in effects.comparisons(params) if alive.issuperset(pair)]
+    known = {name: frames[name][frames[name].seed == 0].dropna(subset=[metric]) for name, metric in (
+        ("convergence", "fid"), ("noise_error", "x0_error"))}  # fmt: skip
+    chart = "FID against network evaluations", "FID against seconds per 1,000 images"
+    return {
+        **dict.fromkeys(chart, len(first)),
+        "FID against NFE by sampler, a panel a paradigm": int(solved.paradigm.isin(many).sum()),
+        "FID, recall and errors against guidance scale": 2 * len(swept) + 4 * int((swept.guidance > 0).sum()),
+        "Ratios of FID between rows that differ in the network or in the objective": 2 * len(pairs),
+        "FID against training images and training seconds": 2 * len(known["convergence"]),
+        "Training loss against images seen, by target": frames["training"].paradigm.nunique(),  # a line each
+        "Error of x0 by time and by log-SNR": len(known["noise_error"]),
+        "Digits seen by digits asked for": len(frames["confusion"].groupby(["paradigm", "asked", "shown"])),
+    }
+
+
+def test_every_figure_has_a_mark_for_each_number_that_says_which(opened, built):
+    page = opened().page
+    found = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("figure > .scroll > svg")].map((svg) => [
+            svg.getAttribute("aria-label"),
+            [...svg.querySelectorAll("[data-mark]")].map((mark) => mark.getAttribute("aria-label"))]))"""
+    )
+    assert {name: len(labels) for name, labels in found.items()} == marks_wanted(*built[1:])
+    names = {row.label for row in built[2].paradigms.values()}
+    for figure, labels in found.items():
+        assert not any("[" in label for label in labels), figure
+        # two panels may say the same, as the effects of best and of few evaluations where the best is of few
+        assert len(set(labels)) == len(labels) or "Ratios" in figure, figure
+        if "by sampler" not in figure and "Ratios" not in figure:
+            assert all(label.split(": ")[0].split(", ")[0] in names for label in labels), figure
+
+
+@pytest.mark.parametrize("section", ["cost", "guidance-trade", "effects", "training", "noise", "confusion"])
+def test_marks_are_reached_by_keyboard_and_show_their_name(opened, section):
+    shown = opened()
+    page = shown.page
+    chart = page.locator(f"#{section} figure svg").first
+    chart.locator("[data-mark][tabindex='0']").focus()
+    said = set()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        label = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        assert page.inner_text(".tip") == label
+        said.add(label)
+    assert len(said) == 3 and overflow(page) <= 0
+    page.keyboard.press("Escape")
+    assert page.is_hidden(".tip") and shown.troubles == []
 
 
 def test_rows_open_their_cell(opened):
@@ -319,20 +504,94 @@ def test_downloads_are_the_tables_themselves(opened, built):
         assert got == (built[0].parent / "tables" / f"cells.{kind}").read_bytes()
 
 
+def texts(page, rows: str) -> list[list[str]]:
+    """The visible text of the cells of some rows; a sprite and an arrow have none."""
+    return page.eval_on_selector_all(rows, "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText))")
+
+
+def heads(page, table: str) -> list[str | None]:
+    return page.eval_on_selector_all(f"{table} thead th", "(heads) => heads.map((head) => head.dataset.sort)")
+
+
+def close(said: str, value: str) -> bool:
+    """Whether a printed number is that of the CSV to its three digits, and a missing one a dash."""
+    if not value:
+        return said == "\u2013"
+    share = said.endswith("%")
+    return float(said.rstrip("%")) / (100 if share else 1) == pytest.approx(
+        float(value), rel=6e-3, abs=6e-4 if share else 1e-9
+    )
+
+
 def test_numbers_on_the_page_are_those_of_the_csv(opened, built):
+    """What is printed, not only what the tables sort by, of every score of every cell."""
+    with (built[0].parent / "tables/cells.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    page = opened().page
+    page.evaluate("document.getElementById('rows').open = true")
+    names, shown = heads(page, "#rows"), texts(page, "#rows tbody tr:not(.floor)")
+    assert len(shown) == len(rows) and {column.name for column in tables.SCORES} <= set(names)
+    for name in (column.name for column in tables.SCORES):
+        index = names.index(name)
+        wrong = [(cells[index], row[name]) for cells, row in zip(shown, rows, strict=True)
+                 if not close(cells[index], row[name])]  # fmt: skip
+        assert not wrong, (name, wrong[:3])
+        sorted_by = column(page, "#rows", name)
+        assert [float(v) if v else None for v in sorted_by] == [float(r[name]) if r[name] else None for r in rows], name
+    index = names.index("status")
+    assert [cells[index] for cells in shown] == [row["status"] for row in rows]
+
+
+def test_the_summary_says_what_the_csv_does(opened, built):
     folder = built[0].parent / "tables"
     page = opened().page
-    with (folder / "cells.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    for name in ("fid", "recall", "pca_fid"):
-        shown = column(page, "#rows", name)
-        assert [float(v) if v else None for v in shown] == [float(r[name]) if r[name] else None for r in rows], name
-    summary = pd.read_csv(folder / "paradigms.csv").set_index("paradigm")
+    with (folder / "paradigms.csv").open(newline="") as handle:
+        rows = {row["paradigm"]: row for row in csv.DictReader(handle)}
+    cost = pd.read_csv(folder / "cost.csv")
+    names = heads(page, "#summary .summary")
     keys = page.eval_on_selector_all("#summary .summary tr[data-p]", "(rows) => rows.map((row) => row.dataset.p)")
-    for name in ("few_fid", "best_fid", "target_nfe", "recall"):
-        values = [float(value) if value else None for value in column(page, "#summary .summary", name)]
-        expected = [summary[name][key] for key in keys[: len(values)]]
-        assert values == [None if pd.isna(value) else value for value in expected], name
+    shown = texts(page, "#summary .summary tr[data-p]")
+    assert set(keys) == set(rows) and len(keys) == len(rows)
+    for key, cells in zip(keys, shown, strict=True):
+        row = rows[key]
+        clock = cost[
+            (cost.stage == "sample") & (cost.paradigm == key) & (cost.sampler == row["best_sampler"]) & cost.arm.isna()
+            & (cost.steps == float(row["best_steps"] or -1)) & (cost.guidance == float(row["guidance"] or -1))
+        ].seconds_per_1000.mean()  # fmt: skip
+        row |= {"seconds": "" if pd.isna(clock) else str(clock)}
+        for name, text in zip(names, cells, strict=True):
+            if name:
+                first, *low = text.split("\n")
+                assert close(first.strip(), row[name]), (key, name, text)
+                for number, end in zip(re.findall(r"[\d.]+", " ".join(low)), ENDS.get(name, ()), strict=bool(low)):
+                    assert close(f"{number}%" if end.endswith("error") else number, row[end]), (key, end, text)
+    assert any("NFE" in cells[1] for cells in shown)
+
+
+ENDS = {  # the small print of a column of the summary
+    "few_fid": ("few_fid_low", "few_fid_high", "few_nfe"),
+    "best_fid": ("best_fid_low", "best_fid_high", "best_nfe"),
+    "joint_error": ("digit_error",),
+}
+
+
+def test_the_claims_say_what_the_csv_does(opened, built):
+    """Verdict, effect and interval of every claim as printed; a log ratio as the factor that it stands for."""
+    with (built[0].parent / "tables/claims.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    page = opened().page
+    shown = texts(page, "#claims .claims tbody tr")
+    assert len(shown) == len(rows) > 10
+
+    def spelled(value: str, unit: str) -> float:
+        return math.exp(float(value)) if unit == "log ratio" else float(value)
+
+    for (title, verdict, effect, _), row in zip(shown, rows, strict=True):
+        assert title == f"{row['number']}. {row['title']}" and verdict.split(maxsplit=1)[1] == row["verdict"]
+        printed = [float(text) for text in re.findall(r"-?[\d.]+", effect)]
+        values = [spelled(row[name], row["unit"]) for name in ("effect", "low", "high") if row[name]]
+        assert printed == pytest.approx(values, rel=6e-3, abs=1e-6), (title, effect)
+        assert ("\u00d7" in effect) == (row["unit"] == "log ratio" and bool(row["effect"]))
 
 
 def test_a_paradigm_is_highlighted_everywhere_and_let_go(opened):

@@ -100,6 +100,11 @@ MISTAKES = [
     ("paradigms.sd1.lr", -0.1, "paradigms.sd1.lr: -0.1; allowed: more than 0"),
     ("paradigms.sd1.lr", math.nan, "paradigms.sd1.lr: nan is not a finite number"),
     ("paradigms.sd1.lr", KeyError, "paradigms.sd1.lr: missing"),
+    (
+        "paradigms.sd1.label",
+        "DDPM",
+        'paradigms.sd1.label: "DDPM" is that of ddpm too; allowed: one for each row',
+    ),
     ("paradigms.sd1.conditional", "yes", 'paradigms.sd1.conditional: "yes" is not true or false'),
     ("training.ema", 1, "training.ema: 1; allowed: less than 1"),
     ("training.images", 1.5, "training.images: 1.5 is not an integer"),

@@ -15,6 +15,7 @@ def test_dvc_ends_with_the_finding(both, tmp_path):
     assert re.search(r"^(No clear winner|.* comes closest|.* has the lowest FID|No paradigm)", output, re.MULTILINE)
     assert re.search(r"^claims: .*not testable here$", output, re.MULTILINE)
     assert f"report: {(clone / 'reports/smoke/report.html').resolve().as_uri()}" in output
+    assert re.search(r"^elapsed: \d+:\d\d$", output, re.MULTILINE)
 
 
 def test_snakemakes_report_holds_the_page_and_the_tables_with_captions(finished, tmp_path):

@@ -14,7 +14,7 @@ from invented import invented
 
 from diffbench import config, tables
 from diffbench.files import REFERENCES
-from diffbench.report import effects, figures, finding, page
+from diffbench.report import charts, effects, figures, finding, page
 
 NASTY = "<script>alert(1)</script>"
 
@@ -72,7 +72,7 @@ def test_every_score_says_on_the_page_what_it_is_blind_to(named):
     for column in tables.SCORES:
         assert f"<em>Blind to {column.blind}.</em>" in html, column.name
     assert "0.0432" in html, "the floor of the second opinion"
-    assert "gives the same ranking, so the ranking by FID is robust" in html
+    assert "puts the means in the same order" in html
     first = frames["paradigms"].index[frames["paradigms"].conditional][:1]
     frames["paradigms"].loc[first, "rank_robust"] = False
     label = frames["paradigms"].label[first[0]]
@@ -87,9 +87,40 @@ def test_failed_paradigms_carry_a_banner_and_show_as_failed(named):
     assert "every training failed" in everything
 
 
+def test_cells_that_failed_alone_carry_a_banner_too(named):
+    frames = invented(named, spoil={"dit"})
+    assert "Some cells failed" not in page.render(frames, named), "all that failed lost their training"
+    some = frames["cells"].index[(frames["cells"].paradigm == "sd3") & (frames["cells"].steps == 2)][:3]
+    frames["cells"].loc[some, "status"] = "failed"
+    html = page.render(frames, named)
+    banner = re.search(r"Some cells failed.*?</p>", html, re.DOTALL)[0]
+    assert "SD3-style, 3." in banner and "DiT-style" not in banner
+
+
+def test_rows_without_samples_are_named_where_they_are_not_drawn(named):
+    html = page.render(invented(named, spoil={"dit"}), named)
+    parts = dict(re.findall(r'<section id="([\w-]+)"(.*?)</section>', html, re.DOTALL))
+    for name in ("cost", "guidance-trade", "effects", "confusion"):
+        assert "Without samples, so not shown here: DiT-style." in parts[name], name
+    assert re.search(r"<h3>DiT-style</h3>\s*<p class=\"note\">Nothing to show", parts["failures"])
+
+
+def test_real_images_stand_beside_the_values(named):
+    """In the tables of the summary, of the side experiments and of all cells, whatever else is sorted or filtered."""
+    frames = invented(named)
+    html = page.render(frames, named)
+    floor = tables.floor(frames["floors"])
+    rows = re.findall(r'<tr class="floor"><th scope="row">real test images.*?</tr>', html, re.DOTALL)
+    arms = frames["arms"].paradigm.nunique()
+    assert len(rows) == 3 + arms, "the last is that of all cells"
+    for column in tables.SCORES:
+        assert f"<td>{finding.number(floor[column.name])}</td>" in rows[-1], column.name
+    assert "real images 0.500" in html, "beside the cells that Explore opens with"
+
+
 def test_charts_label_their_marks(named):
     html = page.render(invented(named), named)
-    marks = re.findall(r'aria-label="(DDPM: FID[^"]*)"', html)
+    marks = re.findall(r'aria-label="(DDPM(?:, [^"]*)?: FID[^"]*)"', html)
     known = ("at network evaluations", "at seconds", "at training images", "at training seconds", "at time t")
     assert marks and all(any(words in mark for words in known) for mark in marks), marks
 
@@ -125,7 +156,18 @@ def frames_for(fids: dict[str, list[float]]):
     [
         ({"a": [1.0, 1.1, 1.05], "b": [9.0, 9.9, 9.4]}, "A comes closest to the real digits: FID 1.05 with 10 network"),
         ({"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0]}, "No clear winner: A and B tie for the lowest FID, 2.00 to 2.17"),
-        ({"a": [1.0], "b": [9.0]}, "A has the lowest FID, 1.00, on one seed, which decides nothing"),
+        ({"a": [1.0], "b": [9.0]}, "A has the lowest FID, 1.00, on one seed, which decides nothing; "),
+        # one row that kept a single seed hides nothing of what the others decide, be it behind or in front of them
+        (
+            {"a": [1.0, 1.1, 1.05], "b": [9.0, 9.9, 9.4], "c": [9.0]},
+            "A comes closest to the real digits: FID 1.05 with 10 network evaluations; real test digits score 1.00; "
+            "C has too few seeds to compare.",
+        ),
+        (
+            {"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0], "c": [0.5]},
+            "No clear winner: A and B tie for the lowest FID, 2.",
+        ),
+        ({"a": [1.0, 1.1, 1.05]}, "A comes closest to the real digits"),
     ],
 )
 def test_the_headline_follows_the_numbers(fids, said):
@@ -169,6 +211,35 @@ def test_the_front_leaves_out_what_has_no_value():
     assert list(figures.pareto(frame, "nfe", "fid").nfe) == [2.0, 3.0]
 
 
+def test_cells_of_fewer_seeds_do_not_make_the_front():
+    """The luckiest of many cells of one seed would."""
+    params = config.load("mnist")
+    key = next(key for key, row in params.paradigms.items() if row.conditional)
+    cells = pd.DataFrame([(key, seed, "full") for seed in params.seeds] + [(key, params.seeds[0], "lucky")])
+    cells.columns = ["paradigm", "seed", "cell"]
+    assert figures.contenders(cells, params) == {"full"}
+    unconditional = next(key for key, row in params.paradigms.items() if not row.conditional)
+    assert figures.contenders(cells.assign(paradigm=unconditional), params) == set()
+
+
+def test_a_native_cell_of_another_sampler_stands_off_the_line(workplace, monkeypatch):
+    params, drawn = config.load("digits"), {}
+    monkeypatch.setattr(figures.charts, "lines", lambda data, labels, x, *rest, **options: drawn.setdefault(x, data))
+    figures.cost_charts(invented(params), params, 0.5)
+    own = {key: row.samplers[0] for key, row in params.paradigms.items()}
+    data = drawn["nfe"]
+    assert (data.apart == (data.sampler != data.paradigm.map(own))).all() and data.apart.any()
+    assert data[data.apart].native.all()
+
+
+def test_a_sampler_may_be_called_what_python_allows():
+    label = "X: FID 1 at network evaluations 4 [c:mine/My_Solver/4/1.3333333]"
+    found = charts.TAG.sub(charts._attributes, f'<path aria-label="{label}"')
+    assert found.endswith('evaluations 4" data-mark data-p="mine" data-cell="mine/My_Solver/4/1.3333333"')
+    names = [charts.cell_id("a", "ddim", 8, scale) for scale in (0.0, 1.0, 7.5, 4 / 3, 100.0)]
+    assert [name.rsplit("/", 1)[1] for name in names] == ["0", "1", "7.5", "1.3333333333333333", "100"]
+
+
 def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
     """By hand: three networks and two objectives, FIDs that are powers of two by seed."""
     params = config.load("digits")
@@ -182,12 +253,29 @@ def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
     words, key, base = pairs[0]
     logs = {key: [1.0, 2.0, 4.0], base: [2.0, 2.0, 2.0]}
     paradigms, cells, _ = frames_for(logs)
+    other = cells.assign(sampler="heun", fid=cells.fid / 100)  # a sampler that the other rows may not have
+    native = cells.assign(steps=250, fid=cells.fid / 100, native=True)
+    cells = pd.concat([cells, other, native], ignore_index=True)
     monkeypatch.setattr(effects, "comparisons", lambda _: pairs[:1])
     found = effects.ratios({"paradigms": paradigms, "cells": cells}, params, "best_")
     assert list(found.comparison) == [words]
     assert found.ratio[0] == pytest.approx(1.0), "the geometric mean of 1/2, 1 and 2"
     half = 4.302653 * math.log(2) / math.sqrt(3)  # t of 2 degrees of freedom; standard deviation log 2
     assert (found.low[0], found.high[0]) == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-5)
+
+
+def test_a_row_is_given_for_its_network_and_objective_by_its_own_sampler():
+    """A lower FID under a sampler that only some rows have is the sampler's."""
+    params = config.load("digits")
+    key = next(key for key, row in params.paradigms.items() if row.conditional and row.samplers[0] == "ddim")
+    paradigms, cells, _ = frames_for({key: [2.0, 4.0]})
+    cells = pd.concat(
+        [cells, cells.assign(sampler="heun", fid=0.1), cells.assign(steps=20, nfe=20, fid=[1.0, 1.5])],
+        ignore_index=True,
+    )
+    frames = {"paradigms": paradigms, "cells": cells}
+    assert effects.own_seeds(frames, params, key, "best_").to_dict() == {0: 1.0, 1: 1.5}
+    assert effects.own_seeds(frames, params, key, "few_").to_dict() == {0: 2.0, 1: 4.0}
 
 
 def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):

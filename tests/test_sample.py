@@ -47,6 +47,25 @@ def test_the_grid_is_sampled_and_scored(trained, places):
         assert picture.size == (80, 13 * pictures.STRIPS * 8)
 
 
+def test_an_unconditional_row_shows_the_same_samples_as_the_others(smoke, places):
+    """The page puts its strips beside the others' as made from the same noise, which goes by the sample's index."""
+    train.run(smoke, "ddpm", 0)
+    for steps in smoke.step_values("ddpm"):
+        sample.run(smoke, "ddpm", 0, steps)
+    evaluate.run(smoke, "ddpm", 0)
+    prompt = sample.captions(splits.load(places.data), smoke.sampling.images, "scored")
+    index = pictures.shown(prompt)
+    assert list(prompt[index, 0]) == 2 * list(range(10)) and list(index) != list(range(20))
+    images = splits.load_arrays(places.samples("ddpm", 0, smoke.step_values("ddpm")[0]))["images"][0, index]
+    pictures.sheet(pictures.strips(images), places.evaluation("ddpm", 0).with_name("expected.png"))
+    with (
+        Image.open(places.evaluation("ddpm", 0).with_name("expected.png")) as expected,
+        Image.open(places.evaluation("ddpm", 0).with_suffix(".png")) as sheet,
+    ):
+        first = np.asarray(sheet)[: 8 * pictures.STRIPS]
+        assert (first == np.asarray(expected)).all()
+
+
 def test_sampling_again_gives_the_same_bytes(trained, places):
     sample.run(trained, "sd3", 0, "4")
     first = places.samples("sd3", 0, "4").read_bytes()

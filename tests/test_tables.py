@@ -152,8 +152,8 @@ def test_a_place_is_robust_where_both_distances_agree_on_it():
         tables.frame("paradigms", rows).set_index("paradigm").dtypes.astype(str)
     )
     said = finding.second_opinion(found.reset_index())
-    assert said.endswith("ranks B and C differently, so the ranking by FID is not robust there.")
-    assert "is robust" in finding.second_opinion(found.loc[["a", "d", "e"]].reset_index())
+    assert said.endswith("ranks B and C differently, so their places by FID rest on the classifier.")
+    assert "puts the means in the same order" in finding.second_opinion(found.loc[["a", "d", "e"]].reset_index())
     assert finding.second_opinion(found.loc[["e"]].reset_index()) == ""
 
 

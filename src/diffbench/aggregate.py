@@ -43,7 +43,7 @@ def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None, target: 
         "best_fid_low": low,
         "best_fid_high": high,
         "best_pca_fid": rows.pca_fid.mean(),
-        **{name: rows[name].mean() for name in ("precision", "recall", "digit_error")},
+        **{name: rows[name].mean() for name in ("precision", "recall", "digit_error", "joint_error")},
     }
     reached = means[means.fid <= target]
     result |= {"target_fid": target, "target_nfe": None if reached.empty else int(reached.nfe.min())}
@@ -191,7 +191,8 @@ def run(params: Params) -> None:
 
 def metrics(frames: dict[str, pd.DataFrame]) -> dict:
     """The headline figures, nested for ``dvc metrics``."""
-    names = ("guidance", "best_fid", "best_pca_fid", "best_nfe", "few_fid", "precision", "recall", "digit_error")
+    scores = ("precision", "recall", "digit_error", "joint_error")
+    names = ("guidance", "best_fid", "best_pca_fid", "best_nfe", "few_fid", *scores)
     result: dict = {"floor": {"fid": float(tables.floor(frames["floors"]).fid)}}
     for row in frames["paradigms"].to_dict("records"):
         result[row["paradigm"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}

@@ -79,7 +79,8 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     failed: list[dict[str, Any]] = []
     worst = []
     swept, showcase = params.swept(paradigm_id, seed), params.showcase(paradigm_id, seed)
-    shown = pictures.shown(prompt if paradigm.conditional else None)
+    # An unconditional row answers no prompt but starts from the same noise: sample i is shown of every row or of none.
+    shown = pictures.shown(prompt)
     for steps in params.step_values(paradigm_id):
         path = places.samples(paradigm_id, seed, steps)
         facts, drawn = read_json(path.with_suffix(".json")), splits.load_arrays(path)

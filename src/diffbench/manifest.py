@@ -8,13 +8,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from .config import CLAIMS, PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
 from .jobs import Job, jobs
 from .made import Graph, changes, deletable, digest
+from .progress import clock
 from .provenance import commit, sources
 
 # Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
@@ -171,6 +175,20 @@ def finding(params: Params) -> str:
     return f"{headline(paradigms, cells, floors)}\n{tally(claims)}\nreport: {places.report.resolve().as_uri()}"
 
 
+def dvc_since() -> float | None:
+    """When the DVC process that runs this one was started, in seconds; None where it cannot be found.
+
+    A stage knows of no other, so the time that a whole ``dvc repro`` takes is its process's.
+    """
+    try:
+        for process in psutil.Process().parents():
+            if "dvc" in {Path(part).name for part in process.cmdline()[:3]}:  # dvc, python dvc or python -m dvc
+                return process.create_time()
+    except psutil.Error:
+        pass
+    return None
+
+
 def run(params: Params) -> None:
     """The manifest stage, called by either engine."""
     path = write(params)
@@ -178,6 +196,8 @@ def run(params: Params) -> None:
     if os.environ.get("DVC_STAGE"):
         tell_snakemake(params.name)
         print(finding(params))  # DVC has no word of its own at the end; Snakemake says it with the time that it took
+        if (since := dvc_since()) is not None:
+            print(f"elapsed: {clock(time.time() - since)}")
     else:
         tell_dvc(params)
 

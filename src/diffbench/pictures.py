@@ -27,15 +27,13 @@ def sheet(rows: np.ndarray, path: Path) -> None:
         image.save(temporary, format="PNG", bits=4, optimize=True)
 
 
-def shown(prompt: np.ndarray | None) -> np.ndarray:
+def shown(prompt: np.ndarray) -> np.ndarray:
     """Indices of the samples that are shown, (STRIPS * COLUMNS,): in each strip the next prompt of every digit.
 
     Args:
-        prompt: prompts (N, 3); None, or prompts that lack a digit, give the first samples.
+        prompt: prompts (N, 3) of the list that every row is scored on; where it lacks a digit, the first samples.
     """
     count = STRIPS * COLUMNS
-    if prompt is None:
-        return np.arange(count)
     by_digit = [np.flatnonzero(prompt[:, 0] == digit)[:STRIPS] for digit in range(COLUMNS)]
     return np.stack(by_digit, axis=1).ravel() if all(len(own) == STRIPS for own in by_digit) else np.arange(count)
 

@@ -283,6 +283,7 @@ TABLES = {
             Column("precision", "number", "1", "mean precision of the best cell"),
             Column("recall", "number", "1", "mean recall of the best cell"),
             Column("digit_error", "number", "1", "mean digit error of the best cell"),
+            Column("joint_error", "number", "1", "mean share of its samples of another digit, weight or slant"),
         ),
     ),
     "confusion": Table(
@@ -375,7 +376,9 @@ TABLES = {
             Column("decides", "boolean", "", "enters the claim's verdict; else it is only described"),
             Column("test", "string", "", "difference, noninferior, equivalent, or described: variability, descriptive"),
             Column("verdict", "string", "", "of this part alone at 5%, or descriptive"),
+            Column("measure", "string", "", "how it is measured, as in workflow/claims.yaml"),
             Column("metric", "string", "", "what is compared"),
+            Column("arms", "boolean", "", "a side is a cell outside the grid, of the table arms"),
             Column("direction", "string", "", "what the claim says of the left side: lower or higher"),
             *_EFFECT,
             Column("p_supported", "number", "1", "p-value of supported"),

@@ -297,5 +297,9 @@ def _cross_check(params: dict) -> Iterator[str]:
     if sorted(set(edges)) != edges:
         yield f"probe.log_snr: {_show(edges)}; allowed: edges in rising order"
     side = SIDES[params["data"]["source"]]
+    first: dict[str, str] = {}
+    for key, row in params["paradigms"].items():
+        if (other := first.setdefault(row["label"], key)) != key:
+            yield f"paradigms.{key}.label: {_show(row['label'])} is that of {other} too; allowed: one for each row"
     for key, row in params["paradigms"].items():
         yield from _check_row(key, row, registries, sampling, side)

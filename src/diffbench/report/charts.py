@@ -1,12 +1,14 @@
 """Charts in Altair, rendered to SVG while the report is built; the page ships no chart library.
 
-A mark's description may end in "[p:<paradigm>]" or "[c:<cell>]". ``svg`` turns that into attributes by which the page's
-script highlights a paradigm everywhere and opens a cell; the words before it are the mark's label.
+A mark's description may end in "[c:<cell>]", "[m:<paradigm>]" or "[p:<paradigm>]". ``svg`` turns that into attributes
+by which the page's script highlights a paradigm everywhere (all three), reaches the mark and shows its label (c and m),
+and opens its cell (c); the words before the tag are the label.
 """
 
 import re
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import vl_convert
 
@@ -18,7 +20,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2])
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 INK, FAINT, GRID = "#1a1c1f", "#5b6067", "#d9dce0"
 VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid"} | {colour: f"--p{i}" for i, colour in enumerate(COLOURS)}
-TAG = re.compile(r'aria-label="([^"]*) \[([pc]):([a-z0-9./-]+)\]"')
+TAG = re.compile(r'aria-label="([^"]*) \[([cmp]):([^\]"]*)\]"')  # ids and samplers' names as they are
 
 
 def style(index: int) -> dict:
@@ -31,8 +33,8 @@ def style(index: int) -> dict:
 
 
 def cell_id(paradigm: str, sampler: str, steps: int, guidance: float) -> str:
-    """The name of a cell of the grid in links and marks, "sd1/ddim/8/1.25"."""
-    return f"{paradigm}/{sampler}/{int(steps)}/{guidance:g}"
+    """The name of a cell of the grid in links and marks, "sd1/ddim/8/1.25"; a scale as the page's script writes it."""
+    return f"{paradigm}/{sampler}/{int(steps)}/{np.format_float_positional(guidance, trim='-')}"
 
 
 def _scales(labels: list[str]) -> dict:
@@ -53,11 +55,20 @@ def _scale(log: bool) -> alt.Scale:
     return alt.Scale(type="log", nice=False, padding=12) if log else alt.Scale(zero=False)
 
 
-def tagged(words: str, row: pd.Series) -> str:
-    """A mark's description with the tag that ``svg`` reads, if the row belongs to a cell or a paradigm."""
+def tagged(words: str, row: pd.Series, kind: str = "m") -> str:
+    """A mark's description with the tag that ``svg`` reads: that of its cell, or of its paradigm if it has one."""
     if isinstance(row.get("cell"), str):
         return f"{words} [c:{row['cell']}]"
-    return f"{words} [p:{row['paradigm']}]" if isinstance(row.get("paradigm"), str) else words
+    return f"{words} [{kind}:{row['paradigm'] if isinstance(row.get('paradigm'), str) else ''}]"
+
+
+def named(row: pd.Series) -> str:
+    """What a mark belongs to: its label, with sampler, steps and guidance where it is a cell's."""
+    if not isinstance(row.get("cell"), str):
+        return row.label
+    _, sampler, steps, guidance = row["cell"].split("/")
+    parts = [row.label, sampler, f"{steps} step{'' if steps == '1' else 's'}", f"guidance {guidance}"]
+    return ", ".join(dict.fromkeys(parts))  # a sampler that is the label stands once
 
 
 def lines(
@@ -80,20 +91,22 @@ def lines(
     """Mean over seeds as marked lines, the seeds' range as a bar, a rule at the real images' own value.
 
     Args:
-        data: columns label, x, y and seed; with columns paradigm and cell the marks carry them.
+        data: columns label, x, y and seed; with columns paradigm and cell the marks carry them; where a column apart
+            is true the mark stands off the line.
         cloud: more points, faint, with columns label, x, y, paradigm and cell.
         front: the Pareto front, rising in x, with columns x and y; drawn as a broad step below everything.
     """
     scales = _scales(labels)
-    keys = ["label", x, *(name for name in ("paradigm", "cell") if name in data)]
+    keys = ["label", x, *(name for name in ("paradigm", "cell", "apart") if name in data)]
     grouped = data.groupby(keys, as_index=False)[y].agg(["mean", "min", "max"]).reset_index(drop=True)
     x_words, y_words = (title.replace(" (log)", "") for title in (x_title, y_title))
 
     def described(row: pd.Series, value: float) -> str:
-        return tagged(f"{row.label}: {y_words} {value:.4g} at {x_words} {row[x]:.4g}", row)
+        return tagged(f"{named(row)}: {y_words} {value:.4g} at {x_words} {row[x]:.4g}", row)
 
     grouped["text"] = [described(row, row["mean"]) for _, row in grouped.iterrows()]
-    grouped["line"] = [tagged(f"{r.label}: line", r.drop("cell", errors="ignore")) for _, r in grouped.iterrows()]
+    kind = "p" if points else "m"  # without points the line is what there is to reach
+    grouped["line"] = [tagged(f"{r.label}: line", r.drop("cell", errors="ignore"), kind) for _, r in grouped.iterrows()]
     along = alt.X(f"{x}:Q", title=x_title, scale=_scale(log_x))
     base = alt.Chart(grouped).encode(x=along, color=scales["color"])
     layers: list[alt.Chart] = []
@@ -113,8 +126,9 @@ def lines(
             )
         )  # fmt: skip
     up = alt.Y("mean:Q", title=y_title, scale=_scale(log_y))
+    joined = base.transform_filter("!datum.apart") if "apart" in data else base
     layers.append(
-        base.mark_line(strokeWidth=2).encode(y=up, strokeDash=scales["dash"], description="line:N", detail="line:N")
+        joined.mark_line(strokeWidth=2).encode(y=up, strokeDash=scales["dash"], description="line:N", detail="line:N")
     )
     if points:
         bar = base.mark_rule(strokeWidth=1).encode(y=alt.Y("min:Q", title=y_title), y2="max:Q", description="line:N")
@@ -135,7 +149,7 @@ def effects(data: pd.DataFrame, title: str, *, names: bool, width: int = 330) ->
         data: columns comparison, ratio, low, high (empty where one seed gives none) and text, in order.
         names: write the comparisons at the left.
     """
-    order = list(dict.fromkeys(data.comparison))
+    order, data = list(dict.fromkeys(data.comparison)), data.assign(text=data.text + " [m:]")
     axis = alt.Axis(title=None, labelLimit=360, ticks=False, domain=False) if names else None
     base = alt.Chart(data).encode(y=alt.Y("comparison:N", sort=order, axis=axis))
     x = alt.X("ratio:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=14))
@@ -154,7 +168,7 @@ def confusion(data: pd.DataFrame, name: str, size: int = 190) -> alt.LayerChart:
         data: columns asked, shown, share (of the images asked for), percent and text.
         name: title of the panel.
     """
-    digits = list(range(10))
+    digits, data = list(range(10)), data.assign(text=data.text + " [m:]")
     axis = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
     base = alt.Chart(data).encode(
         x=alt.X("shown:O", title="seen", scale=alt.Scale(domain=digits), axis=axis),
@@ -180,8 +194,10 @@ def beside(charts: list[alt.LayerChart], columns: int | None = None) -> alt.Conc
 
 def _attributes(match: re.Match) -> str:
     words, kind, name = match.groups()
+    mark = " data-mark" if kind in "cm" else ""
+    paradigm = f' data-p="{name.split("/")[0]}"' if name else ""
     cell = f' data-cell="{name}"' if kind == "c" else ""
-    return f'aria-label="{words}" data-p="{name.split("/")[0]}"{cell}'
+    return f'aria-label="{words}"{mark}{paradigm}{cell}'
 
 
 def specification(chart: alt.TopLevelMixin, background: str) -> str:

@@ -17,12 +17,10 @@ ICONS = {
     "not testable here": "\u2013",
     "descriptive": "\u00b7",
 }
-FIGURES = {  # the section whose figure shows a metric
-    "cost": ("fid", "pca_fid", "kid", "nfe", "seconds_per_1000"),
-    "guidance-trade": ("recall", "precision", "coverage", "digit_error", "weight_error", "slant_error", "joint_error"),
-    "noise": ("x0_error", "eps_error", "path_over_chord", "velocity_deviation"),
-    "training": ("images", "seconds"),
-    "samples": ("sharpness", "contrast", "topology", "brightness"),
+BY_MEASURE = {"area": "training", "noise": "noise", "straightness": "noise"}  # the section that shows it
+BY_METRIC = {
+    "cost": ("fid", "nfe", "seconds_per_1000"),
+    "guidance-trade": ("recall", "digit_error", "weight_error", "slant_error", "joint_error"),
 }
 WIDTH, HEIGHT, EDGE = 300, 46, 10  # of a dot plot, in pixels
 TESTS = {
@@ -107,10 +105,12 @@ def interval_words(row: dict) -> str:
     return "" if pd.isna(row["low"]) else f"{amount(row['low'], row['unit'])} to {amount(row['high'], row['unit'])}"
 
 
-def figure(parts: list[dict]) -> str:
-    """The section of the page whose figure shows the first part that one shows, or empty."""
-    sections = {metric: name for name, metrics in FIGURES.items() for metric in metrics}
-    return next((sections[row["metric"]] for row in parts if row["metric"] in sections), "")
+def evidence(part: dict) -> str:
+    """The section of the page that shows what a part compares: one with a figure, or a table where none draws it."""
+    if part["arms"]:
+        return "arms"
+    by_metric = {metric: name for name, metrics in BY_METRIC.items() for metric in metrics}
+    return BY_MEASURE.get(part["measure"]) or by_metric.get(part["metric"], "rows")
 
 
 def section(frames: dict[str, pd.DataFrame]) -> dict:
@@ -129,7 +129,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "effect_text": amount(claim["effect"], claim["unit"]),
                 "needed": needed(claim),
                 "interval_text": interval_words(claim),
-                "figure": figure([*shown, *own]),
+                "evidence": evidence(shown[0]) if shown else "",
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }

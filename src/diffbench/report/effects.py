@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 
+from .. import tables
 from ..config import Params
 from ..intervals import interval
-from .finding import cell_seeds
 
 BASE_NETWORK, BASE_OBJECTIVE = "unet", ("eps", "vp-linear", "uniform")
 NETWORKS = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}
@@ -45,15 +45,38 @@ def objective_name(objective: tuple[str, str, str]) -> str:
     return f"{target}{usual}{density}"
 
 
+def own_seeds(frames: dict[str, pd.DataFrame], params: Params, key: str, which: str) -> pd.Series:
+    """FID by seed of a row's best cell of the grid under its own, first sampler; empty if it has none.
+
+    Rows were not given the same samplers, so a best over all would credit a solver to a network or an objective.
+
+    Args:
+        which: "best_", or "few_" for its best cell of few evaluations.
+    """
+    cells = frames["cells"]
+    guidance = frames["paradigms"].set_index("paradigm").guidance.get(key)
+    own = cells[
+        (cells.paradigm == key) & (cells.sampler == params.paradigms[key].samplers[0]) & (cells.arm == "")
+        & ~cells.native.fillna(False).astype(bool) & (cells.status == "ok")
+        & (cells.guidance == (0.0 if pd.isna(guidance) else guidance))
+    ]  # fmt: skip
+    if which == "few_":
+        own = own[own.nfe <= tables.FEW_NFE]
+    if own.empty:
+        return pd.Series(dtype=float)
+    best = own.groupby("steps").fid.mean().idxmin()
+    return own[own.steps == best].set_index("seed").fid.astype(float)
+
+
 def ratios(frames: dict[str, pd.DataFrame], params: Params, which: str) -> pd.DataFrame:
     """What a network or an objective changes: the ratio of FIDs, paired over seeds, with its 95% t interval.
 
     Args:
-        which: "best_" compares each row's best cells, "few_" its best of few evaluations.
+        which: "best_" compares each row's best cells, "few_" its best of few evaluations, of its own sampler.
     """
-    rows, names = [], frames["paradigms"].set_index("paradigm", drop=False)
+    rows = []
     for words, key, base in comparisons(params):
-        left, right = (cell_seeds(names.loc[side], frames["cells"], which) for side in (key, base))
+        left, right = (own_seeds(frames, params, side, which) for side in (key, base))
         seeds = left.index.intersection(right.index)
         if not len(seeds):
             continue

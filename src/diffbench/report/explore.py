@@ -5,6 +5,7 @@ import json
 import pandas as pd
 from markupsafe import Markup
 
+from .. import tables
 from ..config import NATIVE, Params
 from .charts import cell_id
 from .finding import number
@@ -20,17 +21,19 @@ FIGURES = (  # column and words
 )
 
 
-def figures(seeds: pd.DataFrame, seconds: float) -> list[list[str]]:
-    """The figures of a cell over its seeds: words, mean, and the range over seeds."""
+def figures(seeds: pd.DataFrame, seconds: float, real: pd.Series) -> list[list[str]]:
+    """The figures of a cell over its seeds: words, mean, range over seeds, and what real test images score."""
     done = seeds[seeds.status == "ok"]
     if done.empty:
         return []
     nfe = int(done.nfe.iloc[0])
-    rows = [["network evaluations", f"{nfe}", ""], ["seconds per 1,000", number(seconds), ""]]
+    rows = [["network evaluations", f"{nfe}", "", ""], ["seconds per 1,000", number(seconds), "", ""]]
     for name, words in FIGURES:
         values = done[name].dropna()
         if len(values):
-            rows.append([words, amount(name, values.mean()), spread(name, values)])
+            floor = real.get(name)
+            held = "" if pd.isna(floor) else f"real images {amount(name, floor)}"
+            rows.append([words, amount(name, values.mean()), spread(name, values), held])
     return rows
 
 
@@ -52,6 +55,7 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     A cell holds its first strip (None where it failed), its figures, and the value of ``--steps`` that makes it.
     """
     seed, cells, cost = params.seeds[0], frames["cells"], frames["cost"]
+    real = tables.floor(frames["floors"])
     keys = ["paradigm", "sampler", "steps", "guidance"]
     plain = dict(iter(cells[cells.arm == ""].groupby(keys)))
     clock = cost[(cost.stage == "sample") & (cost.arm == "")].groupby(keys).seconds_per_1000.mean()
@@ -69,7 +73,7 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 name = cell_id(*group).split("/", 1)[1]
                 if name in own and value == NATIVE:
                     continue  # the grid has it too
-                own[name] = {"strip": strip, "figures": figures(seeds, clock.get(group)), "stage": value}
+                own[name] = {"strip": strip, "figures": figures(seeds, clock.get(group), real), "stage": value}
                 steps.add(cell.steps)
                 if row.conditional:
                     scales.add(cell.guidance)
@@ -89,22 +93,34 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     }
 
 
-def opening(frames: dict[str, pd.DataFrame], params: Params) -> tuple[str, str]:
-    """The two cells shown at first: the earliest recipe that has samples, and the row with the lowest few-step FID."""
+def opening(frames: dict[str, pd.DataFrame], params: Params, paradigms: dict[str, dict]) -> tuple[str, str]:
+    """The two cells shown at first, at the same steps and scale, since the sliders set those for both.
+
+    Right is the row with the lowest few-step FID, left the earliest recipe that has a cell there too.
+
+    Args:
+        paradigms: those of ``data``, with the names of their cells.
+    """
     rows = frames["paradigms"].set_index("paradigm", drop=False)
-    able = [key for key in params.paradigms if not pd.isna(rows.loc[key].few_fid)]
-    if not able:
-        return "", ""
+    which = "few_" if rows.few_fid.notna().any() else "best_"  # a run may have no cell of few evaluations
+    able = [key for key in params.paradigms if not pd.isna(rows.loc[key, f"{which}fid"])]
     asked = [key for key in able if params.paradigms[key].conditional] or able
-    best = min(asked, key=lambda key: rows.loc[key].few_fid)
-    first = next((key for key in asked if key != best), best)
-    chosen = [rows.loc[key] for key in (first, best)]
-    left, right = (cell_id(row.paradigm, row.few_sampler, row.few_steps, row.guidance) for row in chosen)
-    return left, right
+    if not asked:
+        return "", ""
+    row = rows.loc[min(asked, key=lambda key: rows.loc[key, f"{which}fid"])]
+    right = cell_id(row.paradigm, row[f"{which}sampler"], row[f"{which}steps"], row.guidance)
+    level = right.split("/", 2)[2]
+    for key in asked:
+        samplers = [
+            sampler for sampler in paradigms[key]["samplers"] if f"{sampler}/{level}" in paradigms[key]["cells"]
+        ]
+        if key != row.paradigm and samplers:
+            return f"{key}/{samplers[0]}/{level}", right
+    return right, right
 
 
 def panes(data: dict) -> dict[str, dict]:
-    """The two cells that Explore opens with, as its script would show them; none where every training failed."""
+    """The two cells that Explore opens with, as its script shows them; none where every training failed."""
     shown = {}
     for side, name in zip(("left", "right"), data["opening"], strict=True):
         if not name:
@@ -115,7 +131,10 @@ def panes(data: dict) -> dict[str, dict]:
         sampler, steps, guidance = own.split("/")
         guided = f"guidance {guidance}" if row["conditional"] else "unconditional"
         target = f"results/{data['run']}/samples/{paradigm}/{data['seed']}/{cell['stage']}.npz"
-        words = {"what": f"{sampler}, {steps} steps, {guided}", "command": f"snakemake --cores all {target}"}
+        words = {
+            "what": f"{sampler}, {steps} step{'' if steps == '1' else 's'}, {guided}",
+            "command": f"snakemake --cores all {target}",
+        }
         failed = "" if cell["strip"] is not None else "Failed: the training diverged or a sample is not finite."
         shown[side] = row | cell | words | {"missing": failed}
     return shown

@@ -60,39 +60,50 @@ def join(names: list[str]) -> str:
 def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame) -> str:
     """The first sentence of the report.
 
-    Unconditional rows do not compete: they answer another question and have no guidance to choose.
+    Unconditional rows do not compete: they answer another question and have no guidance to choose. Nor can a row on one
+    seed lead those on several, or it would leave undecided what they decide; it is named instead.
     """
     rows = paradigms[paradigms.best_fid.notna()]
     rivals = rows[rows.conditional.astype(bool)] if rows.conditional.any() else rows
     if rivals.empty:
         return "No paradigm gave samples: every training failed."
-    rivals = rivals.sort_values("best_fid")
+    single = [len(cell_seeds(row, cells)) < 2 for _, row in rivals.iterrows()]
+    rivals = rivals.assign(_single=single).sort_values(["_single", "best_fid"])
     leader = rivals.iloc[0]
     floor = f"real test digits score {number(tables.floor(floors).fid)}"
     own = cell_seeds(leader, cells)
-    verdicts = {row.label: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
+    verdicts = {row.paradigm: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"
-    if any(verdict is None for verdict in verdicts.values()):
+    open_ = [key for key, verdict in verdicts.items() if verdict is None]
+    if verdicts and len(open_) == len(verdicts):
         lowest = f"{leader.label} has the lowest FID, {number(leader.best_fid)}"
-        return f"{lowest}, on one seed, which decides nothing; {floor}."
-    ties = [label for label, verdict in verdicts.items() if verdict]
+        reason = "on one seed" if len(own) < 2 else "but shares fewer than two seeds with any other row"
+        return f"{lowest}, {reason}, which decides nothing; {floor}."
+    undecided = ""
+    if open_:
+        names = join(list(rivals[rivals.paradigm.isin(open_)].label))
+        undecided = f"; {names} {'have' if len(open_) > 1 else 'has'} too few seeds to compare"
+    ties = [key for key, verdict in verdicts.items() if verdict]
     if not ties:
-        return f"{leader.label} comes closest to the real digits: {where}; {floor}."
-    tie = rivals[rivals.label.isin([leader.label, *ties])]
+        return f"{leader.label} comes closest to the real digits: {where}; {floor}{undecided}."
+    tie = rivals[rivals.paradigm.isin([leader.paradigm, *ties])]
     span = f"{number(tie.best_fid.min())} to {number(tie.best_fid.max())}"
-    return f"No clear winner: {join([leader.label, *ties])} tie for the lowest FID, {span}; {floor}."
+    return f"No clear winner: {join(list(tie.label))} tie for the lowest FID, {span}; {floor}{undecided}."
 
 
 def second_opinion(paradigms: pd.DataFrame) -> str:
-    """Whether PCA-FID ranks the paradigms as FID does; empty where nothing was ranked by both."""
+    """Whether PCA-FID ranks the paradigms' means as FID does; empty where nothing was ranked by both.
+
+    It says nothing of seed noise, so the ranking is called the same, not certain.
+    """
     both = paradigms[paradigms.rank_robust.notna()]
     if both.empty:
         return ""
     others = both[~both.rank_robust.astype(bool)]
     opinion = "Second opinion, without a classifier: PCA-FID of the same cells"
     if others.empty:
-        return f"{opinion} gives the same ranking, so the ranking by FID is robust."
-    return f"{opinion} ranks {join(list(others.label))} differently, so the ranking by FID is not robust there."
+        return f"{opinion} puts the means in the same order. Whether they differ at all is for the intervals to say."
+    return f"{opinion} ranks {join(list(others.label))} differently, so their places by FID rest on the classifier."
 
 
 def tally(claims: pd.DataFrame) -> str:

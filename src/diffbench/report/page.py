@@ -68,7 +68,8 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     albums = {key: sprites.album(params, key) for key in params.paradigms}
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
     floors = tables.floor(frames["floors"])
-    data = explore.data(frames, params, albums) | {"opening": explore.opening(frames, params)}
+    data = explore.data(frames, params, albums)
+    data |= {"opening": explore.opening(frames, params, data["paradigms"])}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     places = Places(params.name)
     return environment.get_template("page.html.j2").render(
@@ -103,8 +104,12 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         films=sections.films(frames, params, albums),
         stills=sections.stills(params.probe.frames),
         failures=sections.failures(frames, params, albums),
+        few=tables.FEW_NFE,
         within=sorted(params.convergence.within),
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],
+        broken=sections.broken(frames, params),
+        absent=sections.absent(frames),
+        trained=sections.training_time(frames),
         cells=sections.all_cells(frames),
         columns=[column for column in tables.TABLES["cells"].columns if column.name != "native"],
         reference=reference.against(frames, params),

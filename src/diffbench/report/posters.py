@@ -1,4 +1,4 @@
-"""Two pictures of a run for READMEs and slides: samples at equal cost, and quality against network evaluations."""
+"""Two pictures of a run for READMEs and slides: samples of few evaluations, and quality against evaluations."""
 
 import io
 

@@ -1,13 +1,41 @@
 """The parts of the page that are lists and tables: what its templates need, from the tables and the pictures."""
 
+from collections import Counter
+
 import pandas as pd
 
 from .. import tables
 from ..config import Params
 from ..intervals import interval
 from .charts import cell_id
+from .effects import own_seeds
 from .finding import number
 from .sprites import Album
+
+
+def broken(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
+    """Rows with failed cells of trainings that did not fail, and how many."""
+    training, cells = frames["training"], frames["cells"]
+    diverged = set(map(tuple, training[training.status != "ok"][["paradigm", "seed"]].to_numpy()))
+    bad = cells[cells.status != "ok"]
+    counts = Counter(row.paradigm for row in bad.itertuples() if (row.paradigm, row.seed) not in diverged)
+    return [{"label": row.label, "count": counts[key]} for key, row in params.paradigms.items() if counts[key]]
+
+
+def absent(frames: dict[str, pd.DataFrame]) -> list[str]:
+    """Labels of the rows without a sample, which no chart can draw."""
+    cells = frames["cells"]
+    have = set(cells[cells.status == "ok"].paradigm)
+    return [row.label for row in frames["paradigms"].itertuples() if row.paradigm not in have]
+
+
+def training_time(frames: dict[str, pd.DataFrame]) -> str:
+    """How long all trainings took, one after the other, in words; empty where no clock ran."""
+    cost = frames["cost"]
+    total = cost[cost.stage == "train"].seconds.sum()
+    if total <= 0:
+        return ""
+    return f"{number(total / 3600)} h" if total >= 3600 else f"{number(total / 60)} min"
 
 
 def grids(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
@@ -114,19 +142,18 @@ def reached(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
 
 
 def objectives(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
-    """The grid of networks and objectives: mean FID of the paradigms that differ in nothing else."""
+    """The grid of networks and objectives: mean FID, under their own samplers, of rows that differ in nothing else."""
     columns = {
         "eps": ("eps", "vp-linear", "uniform"),
         "v": ("v", "vp-linear", "uniform"),
         "velocity": ("velocity", "linear", "logit-normal"),
     }
-    names = frames["paradigms"].set_index("paradigm")
     found: dict[str, dict[str, dict]] = {}
     for key, row in params.paradigms.items():
         for name, facts in columns.items():
             if row.conditional and (row.target, row.path, row.times) == facts:
-                values = names.loc[key]
-                found.setdefault(row.network, {})[name] = {"label": row.label, "row": values}
+                values = {which: own_seeds(frames, params, key, f"{which}_").mean() for which in ("best", "few")}
+                found.setdefault(row.network, {})[name] = {"label": row.label} | values
     if len(found) < 2:
         return None
     return {"columns": list(columns), "rows": found}
@@ -173,8 +200,10 @@ def failures(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, 
                 kinds.append({"words": words, "items": items})
             elif kind == "wrong" and row.conditional and len(own):
                 kinds.append({"words": "No sample shows another digit than asked for.", "items": []})
-        if kinds:
-            found.append({"key": key, "label": row.label, "sprite": albums[key].failures, "kinds": kinds})
+        if not kinds:
+            words = f"Nothing to show: the training or the cell of seed {params.seeds[0]} failed."
+            kinds.append({"words": words, "items": []})
+        found.append({"key": key, "label": row.label, "sprite": albums[key].failures, "kinds": kinds})
     return found
 
 

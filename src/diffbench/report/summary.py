@@ -1,4 +1,4 @@
-"""The first table of the page: a row a paradigm, its headline figures and ten samples at equal cost."""
+"""The first table of the page: a row a paradigm, its headline figures and ten samples of few evaluations."""
 
 import pandas as pd
 
@@ -11,11 +11,11 @@ from .sprites import Album
 COLUMNS = (
     ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
     ("best_fid", "best FID", "low"),
-    ("target_nfe", "NFE to the target", "low"),
+    ("target_nfe", "NFE to FID", "low"),
     ("seconds", "s per 1,000", "low"),
     ("precision", "precision", "high"),
     ("recall", "recall", "high"),
-    ("digit_error", "digit error", "low"),
+    ("joint_error", "prompt missed", "low"),
 )
 
 
@@ -25,7 +25,7 @@ def shown(name: str, value: float | None) -> str:
         return DASH
     if name.endswith("_nfe"):
         return f"{int(value)}"
-    return f"{100 * value:.1f}%" if name == "digit_error" else number(value)
+    return f"{100 * value:.1f}%" if name.endswith("_error") else number(value)
 
 
 def floor_values(floors: pd.Series) -> list[tuple[str, str]]:
@@ -91,6 +91,8 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "few_interval": between(row.few_fid_low, row.few_fid_high),
                 "best_interval": between(row.best_fid_low, row.best_fid_high),
                 "best_nfe": shown("best_nfe", row.best_nfe),
+                "few_nfe": shown("few_nfe", row.few_nfe),
+                "digit_error": shown("digit_error", row.digit_error),
                 "leads": {"few_fid": key in best["few_"], "best_fid": key in best["best_"]},
                 "pca_fid": number(row.best_pca_fid),
                 "seeds_ok": int(row.seeds_ok),

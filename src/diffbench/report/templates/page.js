@@ -44,19 +44,20 @@
     const row = paradigms[paradigm], name = nameOf(side), cell = row.cells[name], pane = byId(side);
     const guided = row.conditional ? `guidance ${view.guidance}` : "unconditional";
     pane.querySelector(".pane-name").textContent = row.label;
-    pane.querySelector(".pane-what").textContent = `${sampler}, ${view.steps} step${view.steps === 1 ? "" : "s"}, ${guided}`;
+    const what = `${sampler}, ${view.steps} step${view.steps === 1 ? "" : "s"}, ${guided}`;
+    pane.querySelector(".pane-what").textContent = what;
     const picture = pane.querySelector(".cell"), gap = pane.querySelector(".pane-missing");
     picture.className = `cell ${row.sprite}`;
     picture.hidden = !cell || cell.strip === null;
-    picture.setAttribute("aria-label", `Samples of ${row.label}, ${sampler}, ${view.steps} steps, ${guided}`);
+    picture.setAttribute("aria-label", `Samples of ${row.label}, ${what}`);
     if (cell && cell.strip !== null) picture.style.setProperty("--r", cell.strip);
     gap.hidden = !picture.hidden;
     gap.textContent = cell ? "Failed: the training diverged or a sample is not finite." : missing(paradigm, sampler);
     const body = pane.querySelector("tbody");
-    body.replaceChildren(...(cell ? cell.figures : []).map(([words, value, spread]) => {
+    body.replaceChildren(...(cell ? cell.figures : []).map(([words, value, spread, real]) => {
       const line = document.createElement("tr"), head = text("th", words);
       head.scope = "row";
-      line.append(head, text("td", value), text("td", spread, "dim"));
+      line.append(head, text("td", value), text("td", spread, "dim"), text("td", real, "dim"));
       return line;
     }));
     const command = pane.querySelector(".pane-command");
@@ -90,9 +91,14 @@
     return `#explore?left=${side(view.left)}&right=${side(view.right)}&steps=${view.steps}&guidance=${view.guidance}`;
   }
 
+  // What the address names and asks for; a mangled one names nothing.
+  function named() {
+    try { return decodeURIComponent(location.hash.slice(1)).split("?"); } catch { return [""]; }
+  }
+
   // Whether the address named a view; what it names and the run lacks is left as it was.
   function restore() {
-    const [target, query] = decodeURIComponent(location.hash.slice(1)).split("?");
+    const [target, query] = named();
     if (target !== "explore" || !query) return false;
     const asked = new URLSearchParams(query);
     for (const side of ["left", "right"]) {
@@ -115,7 +121,8 @@
     byId("left-paradigm").focus({ preventScroll: true });
   }
 
-  if (data.opening[0]) {
+  const explorable = Boolean(data.opening[0]); // not where every training failed
+  if (explorable) {
     data.opening.forEach((id, index) => {
       const [paradigm, sampler] = id.split("/");
       view[index ? "right" : "left"] = { paradigm, sampler };
@@ -138,23 +145,39 @@
     if (restore()) { render(false); requestAnimationFrame(() => byId("explore").scrollIntoView()); } else render(false);
   } else byId("controls").hidden = true;
 
-  // --- Marks and rows that open their cell; arrow keys go from mark to mark ------------------------------------------
+  // --- Marks that say what they are, and open their cell if they have one; arrow keys go from mark to mark -------------
+  const tip = document.body.appendChild(text("div", "", "tip"));
+  tip.setAttribute("aria-hidden", "true"); // a mark's own label says the same
+  tip.hidden = true;
+  const tell = (mark) => {
+    tip.textContent = mark.getAttribute("aria-label");
+    tip.hidden = false;
+    const at = mark.getBoundingClientRect(), room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+    tip.style.left = `${scrollX + Math.max(8, Math.min(at.left + at.width / 2 - tip.offsetWidth / 2, room))}px`;
+    tip.style.top = `${scrollY + (at.top > tip.offsetHeight + 8 ? at.top - tip.offsetHeight - 8 : at.bottom + 8)}px`;
+  };
+  const hush = () => { tip.hidden = true; };
+  addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
   for (const chart of all("figure svg")) {
-    const marks = all("[data-cell]", chart);
+    const marks = all("[data-mark]", chart);
+    const markOf = (event) => event.target.closest("[data-mark]");
     marks.forEach((mark, index) => {
       mark.setAttribute("tabindex", index ? "-1" : "0");
-      mark.setAttribute("role", "button");
-      mark.append(Object.assign(document.createElementNS("http://www.w3.org/2000/svg", "title"),
-        { textContent: mark.getAttribute("aria-label") }));
+      if (mark.dataset.cell && explorable) mark.setAttribute("role", "button");
     });
+    chart.addEventListener("pointerover", (event) => { if (markOf(event)) tell(markOf(event)); else hush(); });
+    chart.addEventListener("pointerleave", hush);
+    chart.addEventListener("focusin", (event) => { if (markOf(event)) tell(markOf(event)); });
+    chart.addEventListener("focusout", hush);
     chart.addEventListener("click", (event) => {
-      const mark = event.target.closest("[data-cell]");
-      if (mark) open(mark.dataset.cell);
+      const cell = markOf(event)?.dataset.cell;
+      if (cell && explorable) open(cell);
     });
     chart.addEventListener("keydown", (event) => {
       const index = marks.indexOf(event.target);
       if (index < 0) return;
-      if (event.key === "Enter" || event.key === " ") open(marks[index].dataset.cell);
+      const { cell } = marks[index].dataset;
+      if ((event.key === "Enter" || event.key === " ") && cell && explorable) open(cell);
       else if (event.key === "Escape") event.target.blur();
       else {
         const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -167,7 +190,7 @@
       event.preventDefault();
     });
   }
-  for (const row of all("tr[data-cell]")) {
+  for (const row of explorable ? all("tr[data-cell]") : []) {
     row.classList.add("open");
     const cell = row.querySelector("th, td"), button = text("button", "", "go"); // its arrow is the style's, no text of the cell
     button.type = "button";
@@ -205,7 +228,7 @@
   const filter = () => {
     const only = byId("only").value, words = byId("holds").value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
-    for (const row of all("#rows tbody tr")) {
+    for (const row of all("#rows tbody tr:not(.floor)")) {
       const values = [...row.cells].map((cell) => cell.textContent.toLowerCase());
       const kept = (!only || row.dataset.p === only) && words.every((word) => values.some((value) => value.includes(word)));
       row.hidden = !kept;
@@ -245,16 +268,21 @@
 
   // --- What a link names is opened; paper gets everything but the rows ------------------------------------------------
   const reveal = () => {
-    const target = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)).split("?")[0]);
+    const target = byId(named()[0]);
     if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
   };
   addEventListener("hashchange", reveal);
   reveal();
+  let opened = [];
   addEventListener("beforeprint", () => {
     lit.clear();
     relight();
-    for (const element of all("details:not(#rows)")) element.open = true;
+    opened = all("details:not(#rows):not([open])");
+    for (const element of opened) element.open = true;
     for (const element of all(".still")) element.hidden = false;
   });
-  addEventListener("afterprint", () => { for (const element of all(".still")) element.hidden = true; });
+  addEventListener("afterprint", () => {
+    for (const element of opened) element.open = false;
+    for (const element of all(".still")) element.hidden = true;
+  });
 })();
