@@ -124,6 +124,18 @@ def test_results_of_unknown_making_are_not_planned_over(finished, tmp_path):
     assert f"{path.relative_to(clone)}: changed" in output and "not adopted" in output
 
 
+def test_the_guard_asks_about_the_run_that_is_asked_for(finished, tmp_path):
+    """Records of one run say nothing of another that came from elsewhere, which blocks no other in turn."""
+    clone = fresh(finished, tmp_path)
+    foreign = clone / "results/digits/manifest.json"
+    foreign.parent.mkdir()
+    foreign.write_text("{}")
+    assert planned(clone) == {}
+    for target in ("digits", "results/digits/manifest.json"):
+        output = run("snakemake", "--cores", "1", "-n", target, cwd=clone, code=2)
+        assert "python -m diffbench adopt digits" in output
+
+
 def test_a_mistake_in_params_stops_both_engines_before_anything_runs(finished, tmp_path):
     clone = fresh(finished, tmp_path)
     edit(clone, "ema: 0.999", "ema: 2")
