@@ -1,5 +1,6 @@
 """Full disks, damaged and missing files, and two runs at once: one clear line, nothing half-written, nothing lost."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -190,6 +192,31 @@ def test_the_way_out_of_a_damaged_file_works(clone):
     assert len(steady) > 20 and [name for name in steady if before[name] != after[name]] == []
 
 
+@pytest.mark.slow
+def test_a_damaged_object_in_the_cache_of_dvc_is_named(both, tmp_path):
+    """DVC restores it unread and calls all current; the line names it, and what it says to delete is made again."""
+    clone = fresh(both, tmp_path)
+    path = clone / "results/smoke/classifier.safetensors"
+    whole = sha256(path)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    copy = clone / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    copy.chmod(0o644)
+    flip(copy)
+    copy.chmod(0o444)  # as DVC left it, for which it takes it unread
+    path.unlink()
+    run("dvc", "repro", cwd=clone)
+    assert sha256(path) != whole
+    row = ["smoke", "--paradigm", "sd1", "--seed", "0"]
+    for command in (["verify", "smoke"], ["evaluate", *row]):
+        said = run("python", "-m", "diffbench", *command, cwd=clone, code=2)
+        assert "results/smoke/classifier.safetensors: " in said and str(copy.relative_to(clone)) in said, said
+    copy.unlink()
+    path.unlink()
+    run("dvc", "repro", cwd=clone)
+    assert sha256(path) == sha256(copy) == whole
+    run("python", "-m", "diffbench", "verify", "smoke", cwd=clone)
+
+
 @pytest.mark.parametrize("spoil", ["other params", "bit flip", "truncated", "nothing"])
 def test_a_resume_point_is_taken_up_only_if_it_is_whole_and_of_this_training(smoke, places, capsys, spoil):
     """Otherwise the training starts again, says why, and comes to the same weights."""
@@ -222,6 +249,45 @@ def test_a_resume_point_is_taken_up_only_if_it_is_whole_and_of_this_training(smo
     assert sha256(places.train("sd1", 0) / "model.safetensors") == expected
     resume.write_bytes(b"kept until an engine has accepted the training")
     assert cli.main(["sample", "smoke", *ROW, "--steps", "2"]) == 0 and not resume.exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_goes_on_to_the_same_bytes(finished, tmp_path):
+    """SIGKILL through a real Snakemake: of it and its job, which resumes; of it alone, whose orphan is taken over."""
+    clone, log = fresh(finished, tmp_path), tmp_path / "output.txt"
+    preset = clone / "workflow/presets/smoke.yaml"
+    preset.write_text(preset.read_text().replace("training: {images: 2048", "training: {images: 96000"))
+    model = clone / "results/smoke/train/sd1/0/model.safetensors"
+    command = ["snakemake", "--cores", "1", "--quiet", "all", "--", model.relative_to(clone).as_posix()]
+
+    def killed(everything):
+        """Start a training, wait for a resume point, kill Snakemake and maybe its job."""
+        resume = clone / "results/smoke/checkpoints/sd1-0.safetensors"
+        resume.unlink(missing_ok=True)
+        with log.open("w") as out:
+            options = {"cwd": clone, "env": environment(clone), "stdout": out, "stderr": out}
+            first = subprocess.Popen([*command[:-2], "--forcerun", "train", *command[-2:]], **options)
+        deadline = time.monotonic() + 120
+        while not resume.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        children = psutil.Process(first.pid).children(recursive=True) if everything else []
+        for process in [first, *children]:
+            process.kill()
+        first.wait()
+        assert not model.exists(), "the training was still at work"
+
+    run(*command, cwd=clone)
+    unbroken = sha256(model)
+    killed(everything=True)
+    run(*command, cwd=clone)
+    said = (clone / "logs/smoke/train/sd1-0.log").read_text()
+    assert re.search(r"resumed at step [1-9]\d* of 1500", said), said
+    assert sha256(model) == unbroken
+    killed(everything=False)
+    run(*command, cwd=clone)
+    said = (clone / "logs/smoke/train/sd1-0.log").read_text()
+    assert "train@sd1-0: made by the process that was waited for" in said, said
+    assert sha256(model) == unbroken and planned(clone).get("train", 4) == 4, "the other four rows are still to be made"
 
 
 def test_at_most_a_minute_of_training_is_lost():

@@ -5,6 +5,7 @@ command given by hand deceives. A record holds what the job itself read, is a de
 travels with the files through DVC's cache; the manifest takes nothing for current that the records do not prove.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from . import lock, provenance
-from .config import Params
+from .config import Params, read_yaml
 from .errors import UserError
 from .files import REFERENCES, Places, read_json, sha256, write_json
 from .jobs import Job, jobs, pick
 
 PACKAGE = Path(__file__).parent
+DVC_LOCK = Path("dvc.lock")
 
 
 @cache
@@ -135,13 +137,35 @@ class Graph:
             elif maker and maker.record.exists():
                 record = read_record(maker)
                 if record["outputs"].get(path) != found:
-                    way = f"delete it and run {again} again"
+                    copy = damaged_copy(path)
+                    also = f" and DVC's copy of it, {copy}," if copy else ""
+                    way = f"delete it{also} and run {again} again"
                     lines.append(f"{path}: is not what {maker.name} wrote (damaged or replaced); {way}")
                 now = {key: pick(self.params.raw, key) for key in maker.keys}
                 mend = mending(self.params, [maker])  # an engine without records takes such files for current
                 lines += [f"{maker.name}: {line}; run {mend}" for line in changes(record["params"], now)]
         if lines:
             raise UserError("\n".join(dict.fromkeys(lines)))
+
+
+@cache
+def _in_dvc_lock() -> dict[str, str]:
+    """The MD5 under which DVC keeps each output."""
+    try:
+        stages = read_yaml(DVC_LOCK)["stages"].values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
+    except (UserError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def damaged_copy(path: str) -> Path | None:
+    """DVC's cached copy of a file, if that is damaged too: DVC restores it unread, and keeps it beside a whole one."""
+    md5 = _in_dvc_lock().get(path, "")
+    copy = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    if not copy.is_file():
+        return None
+    with copy.open("rb") as file:
+        return copy if hashlib.file_digest(file, "md5").hexdigest() != md5 else None
 
 
 def deletable(path: str) -> bool:

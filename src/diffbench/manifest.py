@@ -17,7 +17,7 @@ from .config import CLAIMS, PARAMS, Params, load, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
 from .jobs import Job, jobs
-from .made import Graph, changes, deletable, digest, mending
+from .made import Graph, changes, damaged_copy, deletable, digest, mending
 from .provenance import commit, sources
 
 # Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
@@ -117,7 +117,9 @@ def differences(params: Params) -> list[str]:
         if is_now is None and not deletable(name):
             found.append(f"{name}: missing")
         elif is_now not in (None, expected_digest):
-            found.append(f"{name}: changed")
+            copy = damaged_copy(name)
+            also = f", and DVC's copy too: first delete {copy}" if copy else ""
+            found.append(f"{name}: changed{also}")
     return found
 
 
