@@ -7,7 +7,7 @@ import time
 
 import pandas as pd
 import pytest
-from clones import cloned, differing, edit, fresh, planned, run, steady
+from clones import cloned, differing, edit, edit_params, fresh, planned, run, steady
 from conftest import ROOT
 
 from diffbench import config
@@ -143,6 +143,18 @@ def test_a_mistake_in_params_stops_both_engines_before_anything_runs(finished, t
     assert "error: params.yaml: training.ema: 2; allowed: less than 1" in output
     assert "Traceback" not in output
     assert (clone / "results/smoke/manifest.json").exists()
+
+
+def test_a_mistake_in_params_costs_nothing_under_dvc(both, tmp_path):
+    """DVC deletes a stage's outputs before the stage can refuse; they come back from its cache with the params."""
+    clone = fresh(both, tmp_path)
+    before = steady(clone)
+    edit_params(clone, "training.ema", 2)
+    output = run("dvc", "repro", cwd=clone, code=255)
+    assert "error: params.yaml: training.ema: 2; allowed: less than 1" in output and "Traceback" not in output
+    edit_params(clone, "training.ema", 0.999)
+    assert "Running stage" not in run("dvc", "repro", cwd=clone)
+    assert differing(steady(clone), before) == []
 
 
 def test_lint_is_clean(finished):

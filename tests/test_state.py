@@ -1,5 +1,7 @@
 """What a change reruns, in both engines, and that neither ever takes stale results for current."""
 
+import csv
+import importlib.metadata
 import os
 import shutil
 from collections import Counter
@@ -9,7 +11,8 @@ import pytest
 import yaml
 from clones import edit_params, fresh, planned, run
 
-from diffbench import cli, config, disk, made, manifest
+from diffbench import cli, config, device, disk, made, manifest, provenance
+from diffbench.files import Places, read_json, sha256
 
 pytestmark = pytest.mark.engines
 
@@ -219,6 +222,9 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
     graph = made.Graph(config.load("smoke"))
     cells = (finished[0] / "reports/smoke/tables/cells.csv").read_text().splitlines()
     assert len(cells) > 20
+    head = run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
+    expected = {"commit": head, "source sha256": provenance.source_hash()}
+    expected |= {f"version {name}": importlib.metadata.version(name) for name in provenance.PACKAGES}
     for row in cells[1:]:
         paradigm, seed = row.split(",")[:2]
         job = graph.find(f"python -m diffbench evaluate smoke --paradigm {paradigm} --seed {seed}")
@@ -226,7 +232,9 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
         while queue:
             job = queue.pop()
             record = made.read_record(job)
-            assert record["ran with"]["commit"] and record["ran with"]["version torch"]
+            assert record["ran with"].items() >= expected.items(), job.name
+            assert "device" in record["ran with"] or "compute" not in record["params"] or job.name == "aggregate"
+            assert record["command"] == job.command and record["params"], "with paradigm, seed and steps"
             for path, digest in record["inputs"].items():
                 maker = graph.maker.get(path)
                 assert made.digest(path) == digest, path
@@ -234,6 +242,30 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
                     seen.add(maker.name)
                     queue.append(maker)
         assert {"data", "classifier", "reference", f"train@{paradigm}-{seed}"} <= seen
+
+
+def test_the_table_of_provenance_says_what_the_run_rests_on(finished, monkeypatch):
+    """Commit, params, data, classifier, device and seeds, each held against its source."""
+    monkeypatch.chdir(finished[0])
+    params, places = config.load("smoke"), Places("smoke")
+    with (places.tables / "provenance.csv").open() as file:
+        found = {row["key"]: row["value"] for row in csv.DictReader(file)}
+    assert found["commit"] == run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
+    assert found["params sha256"] == provenance.params_hash({k: v for k, v in params.raw.items() if k != "tune"})
+    assert found["data sha256"] == read_json(places.data_facts)["sha256"] and len(found["data sha256"]) == 64
+    assert found["classifier sha256"] == sha256(places.classifier)
+    assert found["device"] == device.device_name(device.choose(params.compute))
+    assert (found["data"], found["seeds"], found["run"]) == ("digits", "0", "smoke")
+
+
+def test_dirty_is_what_git_says_of_all_but_generated_files(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(fresh(finished, tmp_path))
+    head = run("git", "rev-parse", "HEAD", cwd=Path.cwd()).strip()
+    Path("results/smoke/new").touch()
+    Path("reports/new").touch()
+    assert provenance.commit() == head
+    Path("workflow/extensions/metrics/new.py").touch()
+    assert provenance.commit() == f"{head} (dirty)"
 
 
 def test_moving_house(finished, tmp_path):
