@@ -166,6 +166,13 @@ MISTAKES = [
     ("training.snapshots", [1.5], "training.snapshots: 1.5; allowed: more than 0 and less than 1"),
     ("convergence.sampler", "ancestral", 'convergence.sampler: "ancestral"; allowed: ddim, euler, heun, dpmpp-2m'),
     ("tune.seed", 1, "tune.seed: 1 is one of seeds"),
+    ("data.split_seed", 2**32, "data.split_seed: 4294967296; allowed: at most 4294967295"),
+    ("training.grad_clip", 10**30, "allowed: at most 1000000000"),
+    ("training.images", 10**10, "training.images: 10000000000; allowed: at most 1000000000"),
+    ("convergence.within", [10**30], "allowed: at most 1000000"),
+    ("sampling.arms.sd1.interval.interval", [-(10**30), 0], "allowed: at least -1000"),
+    ("probe.log_snr", [0, 10**30], "allowed: at most 1000"),
+    ("paradigms.dit.size.width", 10**30, "allowed: a positive integer up to 4096"),
     ("probe.log_snr", [1, 0], "probe.log_snr: [1, 0]; allowed: edges in rising order"),
     ("sampling.arms.nobody", {"a": {"sampler": "ddim", "steps": 4}}, "sampling.arms.nobody: no such paradigm"),
     ("sampling.arms.sd1.leading.sampler", "magic", 'sampling.arms.sd1.leading.sampler: "magic" is not registered'),
@@ -198,6 +205,25 @@ def test_a_mistake_is_one_line_and_exit_code_2(workplace, capsys, key, value, li
     assert len(said) == 1, said
     assert said[0].startswith("error: params.yaml: ") and line in said[0]
     assert (workplace / "results/kept").read_text() == "kept"
+
+
+def test_neighbours_must_be_fewer_than_images(workplace, capsys):
+    edit(workplace / "params.yaml", at("sampling.images", 20))
+    edit(workplace / "params.yaml", at("evaluation.neighbours", 20))
+    assert cli.main(["params"]) == 2
+    said = capsys.readouterr().err
+    assert said == "error: params.yaml: evaluation.neighbours: 20; allowed: less than sampling.images, 20\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")])
+def test_memory_that_runs_out_is_one_line(workplace, capsys, monkeypatch, error):
+    def fail(params, arguments):
+        raise error
+
+    monkeypatch.setitem(cli.STAGES, "disk", (fail, ""))
+    assert cli.main(["disk", "mnist"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: disk: out of memory; choose smaller batches") and said.count("\n") == 1
 
 
 def test_several_mistakes_are_told_together(workplace, capsys):

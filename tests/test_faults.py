@@ -1,17 +1,21 @@
 """Full disks, damaged and missing files, and two runs at once: one clear line, nothing half-written, nothing lost."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
-from clones import fresh, planned, run
+from clones import edit_params, environment, fresh, planned, run
 from conftest import ROOT
 
 from diffbench import checkpoint, cli, config, lock, train
@@ -181,12 +185,36 @@ def test_the_way_out_of_a_damaged_file_works(clone):
     before = tree(clone)
     flip(path)
     output = run("python", "-m", "diffbench", "verify", "smoke", cwd=clone, code=2)
-    assert output == "error: results/smoke/train/sd1/0/model.safetensors: changed\n"
-    path.unlink()
-    run("snakemake", "--cores", "2", "--forcerun", path.relative_to(clone).as_posix(), "--", "smoke", cwd=clone)
+    assert output.startswith("error: results/smoke/train/sd1/0/model.safetensors: changed\nerror: 1 differences; run '")
+    run(*re.search(r"run '(snakemake .*)'", output)[1].split(), cwd=clone)
     after = tree(clone)
     steady = [name for name in before if name.endswith((".safetensors", ".npz")) or "/tables/cells" in name]
     assert len(steady) > 20 and [name for name in steady if before[name] != after[name]] == []
+
+
+@pytest.mark.slow
+def test_a_damaged_object_in_the_cache_of_dvc_is_named(both, tmp_path):
+    """DVC restores it unread and calls all current; the line names it, and what it says to delete is made again."""
+    clone = fresh(both, tmp_path)
+    path = clone / "results/smoke/classifier.safetensors"
+    whole = sha256(path)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    copy = clone / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    copy.chmod(0o644)
+    flip(copy)
+    copy.chmod(0o444)  # as DVC left it, for which it takes it unread
+    path.unlink()
+    run("dvc", "repro", cwd=clone)
+    assert sha256(path) != whole
+    row = ["smoke", "--paradigm", "sd1", "--seed", "0"]
+    for command in (["verify", "smoke"], ["evaluate", *row]):
+        said = run("python", "-m", "diffbench", *command, cwd=clone, code=2)
+        assert "results/smoke/classifier.safetensors: " in said and str(copy.relative_to(clone)) in said, said
+    copy.unlink()
+    path.unlink()
+    run("dvc", "repro", cwd=clone)
+    assert sha256(path) == sha256(copy) == whole
+    run("python", "-m", "diffbench", "verify", "smoke", cwd=clone)
 
 
 @pytest.mark.parametrize("spoil", ["other params", "bit flip", "truncated", "nothing"])
@@ -194,7 +222,8 @@ def test_a_resume_point_is_taken_up_only_if_it_is_whole_and_of_this_training(smo
     """Otherwise the training starts again, says why, and comes to the same weights."""
     train.run(smoke, "sd1", 0)
     expected = sha256(places.train("sd1", 0) / "model.safetensors")
-    resume = places.checkpoints / "sd1-0.safetensors"
+    resume = places.resume_point("sd1-0")
+    resume.unlink(missing_ok=True)
 
     class Stop(Exception):
         pass
@@ -217,7 +246,48 @@ def test_a_resume_point_is_taken_up_only_if_it_is_whole_and_of_this_training(smo
         "nothing": "resumed at step 20",
     }.get(spoil, "damaged (")
     assert wanted in said and ("training starts again" in said) == (spoil != "nothing")
-    assert sha256(places.train("sd1", 0) / "model.safetensors") == expected and not resume.exists()
+    assert sha256(places.train("sd1", 0) / "model.safetensors") == expected
+    resume.write_bytes(b"kept until an engine has accepted the training")
+    assert cli.main(["sample", "smoke", *ROW, "--steps", "2"]) == 0 and not resume.exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_goes_on_to_the_same_bytes(finished, tmp_path):
+    """SIGKILL through a real Snakemake: of it and its job, which resumes; of it alone, whose orphan is taken over."""
+    clone, log = fresh(finished, tmp_path), tmp_path / "output.txt"
+    preset = clone / "workflow/presets/smoke.yaml"
+    preset.write_text(preset.read_text().replace("training: {images: 2048", "training: {images: 96000"))
+    model = clone / "results/smoke/train/sd1/0/model.safetensors"
+    command = ["snakemake", "--cores", "1", "--quiet", "all", "--", model.relative_to(clone).as_posix()]
+
+    def killed(everything):
+        """Start a training, wait for a resume point, kill Snakemake and maybe its job."""
+        resume = clone / "results/smoke/checkpoints/sd1-0.safetensors"
+        resume.unlink(missing_ok=True)
+        with log.open("w") as out:
+            options = {"cwd": clone, "env": environment(clone), "stdout": out, "stderr": out}
+            first = subprocess.Popen([*command[:-2], "--forcerun", "train", *command[-2:]], **options)
+        deadline = time.monotonic() + 120
+        while not resume.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        children = psutil.Process(first.pid).children(recursive=True) if everything else []
+        for process in [first, *children]:
+            process.kill()
+        first.wait()
+        assert not model.exists(), "the training was still at work"
+
+    run(*command, cwd=clone)
+    unbroken = sha256(model)
+    killed(everything=True)
+    run(*command, cwd=clone)
+    said = (clone / "logs/smoke/train/sd1-0.log").read_text()
+    assert re.search(r"resumed at step [1-9]\d* of 1500", said), said
+    assert sha256(model) == unbroken
+    killed(everything=False)
+    run(*command, cwd=clone)
+    said = (clone / "logs/smoke/train/sd1-0.log").read_text()
+    assert "train@sd1-0: made by the process that was waited for" in said, said
+    assert sha256(model) == unbroken and planned(clone).get("train", 4) == 4, "the other four rows are still to be made"
 
 
 def test_at_most_a_minute_of_training_is_lost():
@@ -255,9 +325,10 @@ def test_nothing_malicious_is_executed(clone, capsys, tmp_path):
 def test_two_snakemakes_at_once_are_refused_and_a_killed_one_is_forgotten(clone):
     """The second ends with a line that says what to wait for; after a kill the same command goes on."""
     (clone / "workflow/presets/smoke.yaml").open("a").write("\nevaluation: {neighbours: 4}\n")
-    environment = os.environ | {"PYTHONPATH": str(clone / "src")}
     command = ["snakemake", "--cores", "1", "smoke"]
-    first = subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        command, cwd=clone, env=environment(clone), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 120
         while not list((clone / ".snakemake/locks").glob("*")) and time.monotonic() < deadline:
@@ -283,23 +354,59 @@ def test_one_engine_at_a_time(clone, monkeypatch, capsys):
     handle.close()
     assert cli.main(["claims", "smoke"]) == 0
     (clone / ".dvc/tmp").mkdir(parents=True, exist_ok=True)
-    info = {"pid": os.getpid(), "cmd": "dvc repro"}
+    info = {"pid": os.getpid(), "cmd": " ".join(sys.argv)}
     (clone / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": info}, "read": {}}))
     with pytest.raises(UserError, match="is at work here"):
         lock.one_engine(["--cores", "2"])
     assert lock.one_engine(["-n"]) is None and lock.one_engine(["--touch", "--nolock"]) is None
+    reused = {"pid": os.getpid(), "cmd": "dvc repro --of-a-process-that-a-power-cut-ended"}
+    (clone / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": reused}, "read": {"y": [reused]}}))
+    lock.one_engine(["--cores", "2"]).close()
+    lock.let_dvc_in()
 
 
-def test_a_job_waits_for_another_that_makes_the_same_files(clone):
-    """As one does that a killed engine left behind."""
+def test_dvc_beside_a_running_snakemake_deletes_nothing_and_a_killed_one_does_not_block(both, tmp_path):
+    """DVC removes outputs before a stage could refuse; so what Snakemake has just trained must be refused before."""
+    clone = fresh(both, tmp_path)
+    edit_params(clone, "paradigms.sd1.lr", 0.003)
+    record, model = (
+        clone / "results/smoke" / name for name in ("made/train/sd1/0.json", "train/sd1/0/model.safetensors")
+    )
+    old = record.read_bytes()
+    command = ["snakemake", "--cores", "1"]
+    with (tmp_path / "output.txt").open("w") as output:
+        first = subprocess.Popen(command, cwd=clone, env=environment(clone), stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 120
+        while not (record.exists() and record.read_bytes() != old) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        trained = sha256(model)
+        said = run("dvc", "repro", cwd=clone, code=255)
+        assert first.poll() is None, "Snakemake is still at work"
+        assert f"(PID {first.pid}): snakemake --cores 1" in said and "Traceback" not in said
+        assert sha256(model) == trained
+    finally:
+        first.kill()
+        first.wait()
+    assert "changed" in run("dvc", "status", cwd=clone), "which reads what a running Snakemake keeps to itself"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
+    """As one does that a killed engine left behind; what that one has made is not made again."""
     held = lock.hold(Places("smoke").locks / "claims.lock")
-    environment = os.environ | {"PYTHONPATH": str(clone / "src")}
+    table = clone / "reports/smoke/tables/claims.csv"
+    before = table.stat().st_mtime_ns
+    if not made:
+        table.unlink()
     command = ["python", "-u", "-m", "diffbench", "claims", "smoke"]
-    second = subprocess.Popen(command, cwd=clone, env=environment, stdout=subprocess.PIPE, text=True)
+    second = subprocess.Popen(command, cwd=clone, env=environment(clone), stdout=subprocess.PIPE, text=True)
     assert f"waiting for process {os.getpid()}, which makes claims too" in second.stdout.readline()
     assert second.poll() is None
     held.close()
     assert second.wait(timeout=60) == 0
+    assert (table.stat().st_mtime_ns == before) == made
+    assert ("claims: made by the process that was waited for" in second.stdout.read()) == made
 
 
 def test_an_unwritable_log_is_named(clone):

@@ -3,6 +3,7 @@
 import copy
 import random
 import shutil
+import subprocess
 import time
 from contextlib import suppress
 from itertools import pairwise
@@ -119,11 +120,15 @@ def test_a_few_lines_of_yaml_cannot_hang_or_crash(workplace, capsys, text):
     assert time.monotonic() - started < 10
 
 
+def dry_run(clone):
+    """What Snakemake says to a plan of a clone's params."""
+    command = ["snakemake", "--cores", "1", "-n"]
+    return subprocess.run(command, cwd=clone, env=environment(clone), capture_output=True, text=True)
+
+
 @pytest.mark.slow
 def test_real_dry_runs_of_spoiled_params(tmp_path):
-    """Twenty files through Snakemake itself: a plan, or lines with exit code 2."""
-    import subprocess
-
+    """Twenty files through Snakemake itself, and some with anchors and tags: a plan, or lines with exit code 2."""
     clone, chance, codes = cloned(tmp_path / "clone"), random.Random(6), []
     values = [None, True, -1, 10**30, float("nan"), "2e-3", "☃", [], {}, [0, 0], {"a": 1}, "sd1", 3, 0.5]
     mild = [("seeds", [0, 1]), ("sampling", "images", 40), ("training", "warmup", 5), ("paradigms", "sd1", "lr", 1e-3)]
@@ -135,9 +140,7 @@ def test_real_dry_runs_of_spoiled_params(tmp_path):
             kind, (*path, value) = "change", mild[number // 5]
         spoil(params, kind, path, value, other)
         (clone / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
-        done = subprocess.run(
-            ["snakemake", "--cores", "1", "-n"], cwd=clone, env=environment(clone), capture_output=True, text=True
-        )
+        done = dry_run(clone)
         assert "Traceback" not in done.stdout + done.stderr, (kind, done.stderr[-2000:])
         try:
             config.check(params, "params.yaml")
@@ -147,4 +150,19 @@ def test_real_dry_runs_of_spoiled_params(tmp_path):
             assert done.returncode == 0, done.stderr[-2000:]
         codes.append(done.returncode)
     assert codes.count(0) >= 4 and codes.count(2) >= 4, "both ends are met"
+    plain = yaml.safe_dump(SHIPPED)
+    for text, code in (
+        (plain.replace("full_seeds: []", "full_seeds: &all [0]").replace("\nseeds:\n- 0\n", "\nseeds: *all\n"), 0),
+        (plain.replace("name: smoke", "name: !!str smoke"), 0),
+        (plain.replace("name: smoke", "name: !!python/name:os.system"), 2),
+        (plain.replace("name: smoke", "name: &a [*a]"), 2),
+        (plain.replace("name: smoke", "name: *nowhere"), 2),
+        (plain + "compute: {device: cpu}\n", 2),
+    ):
+        assert text != plain
+        (clone / "params.yaml").write_text(text)
+        done = dry_run(clone)
+        said = done.stderr[-2000:]
+        assert done.returncode == code and "Traceback" not in done.stdout + done.stderr, (text[:400], said)
+        assert code == 0 or "error: params.yaml" in said, said
     shutil.rmtree(clone)

@@ -7,7 +7,7 @@ import time
 
 import pandas as pd
 import pytest
-from clones import cloned, differing, edit, fresh, planned, run, steady
+from clones import cloned, differing, edit, edit_params, fresh, planned, run, steady
 from conftest import ROOT
 
 from diffbench import config
@@ -124,6 +124,18 @@ def test_results_of_unknown_making_are_not_planned_over(finished, tmp_path):
     assert f"{path.relative_to(clone)}: changed" in output and "not adopted" in output
 
 
+def test_the_guard_asks_about_the_run_that_is_asked_for(finished, tmp_path):
+    """Records of one run say nothing of another that came from elsewhere, which blocks no other in turn."""
+    clone = fresh(finished, tmp_path)
+    foreign = clone / "results/digits/manifest.json"
+    foreign.parent.mkdir()
+    foreign.write_text("{}")
+    assert planned(clone) == {}
+    for target in ("digits", "results/digits/manifest.json"):
+        output = run("snakemake", "--cores", "1", "-n", target, cwd=clone, code=2)
+        assert "python -m diffbench adopt digits" in output
+
+
 def test_a_mistake_in_params_stops_both_engines_before_anything_runs(finished, tmp_path):
     clone = fresh(finished, tmp_path)
     edit(clone, "ema: 0.999", "ema: 2")
@@ -131,6 +143,18 @@ def test_a_mistake_in_params_stops_both_engines_before_anything_runs(finished, t
     assert "error: params.yaml: training.ema: 2; allowed: less than 1" in output
     assert "Traceback" not in output
     assert (clone / "results/smoke/manifest.json").exists()
+
+
+def test_a_mistake_in_params_costs_nothing_under_dvc(both, tmp_path):
+    """DVC deletes a stage's outputs before the stage can refuse; they come back from its cache with the params."""
+    clone = fresh(both, tmp_path)
+    before = steady(clone)
+    edit_params(clone, "training.ema", 2)
+    output = run("dvc", "repro", cwd=clone, code=255)
+    assert "error: params.yaml: training.ema: 2; allowed: less than 1" in output and "Traceback" not in output
+    edit_params(clone, "training.ema", 0.999)
+    assert "Running stage" not in run("dvc", "repro", cwd=clone)
+    assert differing(steady(clone), before) == []
 
 
 def test_lint_is_clean(finished):

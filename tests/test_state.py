@@ -1,5 +1,7 @@
 """What a change reruns, in both engines, and that neither ever takes stale results for current."""
 
+import csv
+import importlib.metadata
 import os
 import shutil
 from collections import Counter
@@ -9,7 +11,8 @@ import pytest
 import yaml
 from clones import edit_params, fresh, planned, run
 
-from diffbench import cli, config, disk, made
+from diffbench import cli, config, device, disk, made, manifest, provenance
+from diffbench.files import Places, read_json, sha256
 
 pytestmark = pytest.mark.engines
 
@@ -142,7 +145,7 @@ def test_stale_results_are_not_blessed_by_any_command(both, tmp_path):
     clone = fresh(both, tmp_path)
     edit_params(clone, "paradigms.sd1.lr", 0.003)
     lock = (clone / "dvc.lock").read_bytes()
-    manifest = (clone / "results/smoke/manifest.json").read_bytes()
+    written = (clone / "results/smoke/manifest.json").read_bytes()
     line = "train@sd1-0: paradigms.sd1.lr was 0.002 and is 0.003"
     output = diffbench("manifest", "smoke", cwd=clone, code=2)
     assert f"error: {line}" in output
@@ -150,9 +153,10 @@ def test_stale_results_are_not_blessed_by_any_command(both, tmp_path):
     for command in ("adopt", "verify"):
         assert "paradigms.sd1.lr was 0.002 and is 0.003" in diffbench(command, "smoke", cwd=clone, code=2)
     output = diffbench("sample", "smoke", "--paradigm", "sd1", "--seed", "0", "--steps", "2", cwd=clone, code=2)
-    assert output.startswith(f"error: {line}; run ") and output.count("\n") == 1
+    cure = "'snakemake --cores all smoke --forcerun results/smoke/made/train/sd1/0.json'"
+    assert output == f"error: {line}; run {cure}\n", "plain 'snakemake' may believe the files to be current"
     run("dvc", "repro", "--single-item", "manifest", cwd=clone, code=255)
-    assert (clone / "results/smoke/manifest.json").read_bytes() == manifest
+    assert (clone / "results/smoke/manifest.json").read_bytes() == written
     output = run("snakemake", "--cores", "1", "--allowed-rules", "manifest", "smoke", "--", "smoke", cwd=clone, code=1)
     assert line in output
     assert (clone / "dvc.lock").read_bytes() == lock
@@ -179,6 +183,25 @@ def test_engines_that_were_deceived_are_put_right(both, tmp_path):
     assert trained["params"]["paradigms.sd1.lr"] == 0.003
 
 
+def test_an_edit_while_the_other_engine_is_told_is_not_blessed(both, tmp_path, monkeypatch, capsys):
+    """DVC reads params seconds after the manifest has been written by the old ones."""
+    clone = fresh(both, tmp_path)
+    monkeypatch.chdir(clone)
+    engines = manifest.call
+
+    def late(*arguments, name):
+        edit_params(clone, "paradigms.sd1.lr", 0.003)
+        engines(*arguments, name=name)
+
+    monkeypatch.setattr(manifest, "call", late)
+    assert cli.main(["manifest", "smoke"]) == 2
+    said = capsys.readouterr().err
+    assert "paradigms.sd1.lr was 0.002 and is 0.003" in said and "not taken for current" in said
+    assert not (clone / "results/smoke/manifest.json").exists(), "so that either engine asks for it"
+    said = run("dvc", "repro", "--single-item", "manifest", cwd=clone, code=255)
+    assert "'dvc repro --force --single-item train@sd1-0', then 'dvc repro'" in said
+
+
 def test_an_edit_while_a_job_runs_is_noticed(finished, tmp_path, monkeypatch):
     """Snakemake and DVC both look at params and code after the job; the record holds what the job read."""
     clone = fresh(finished, tmp_path)
@@ -199,6 +222,9 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
     graph = made.Graph(config.load("smoke"))
     cells = (finished[0] / "reports/smoke/tables/cells.csv").read_text().splitlines()
     assert len(cells) > 20
+    head = run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
+    expected = {"commit": head, "source sha256": provenance.source_hash()}
+    expected |= {f"version {name}": importlib.metadata.version(name) for name in provenance.PACKAGES}
     for row in cells[1:]:
         paradigm, seed = row.split(",")[:2]
         job = graph.find(f"python -m diffbench evaluate smoke --paradigm {paradigm} --seed {seed}")
@@ -206,7 +232,9 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
         while queue:
             job = queue.pop()
             record = made.read_record(job)
-            assert record["ran with"]["commit"] and record["ran with"]["version torch"]
+            assert record["ran with"].items() >= expected.items(), job.name
+            assert "device" in record["ran with"] or "compute" not in record["params"] or job.name == "aggregate"
+            assert record["command"] == job.command and record["params"], "with paradigm, seed and steps"
             for path, digest in record["inputs"].items():
                 maker = graph.maker.get(path)
                 assert made.digest(path) == digest, path
@@ -214,6 +242,30 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
                     seen.add(maker.name)
                     queue.append(maker)
         assert {"data", "classifier", "reference", f"train@{paradigm}-{seed}"} <= seen
+
+
+def test_the_table_of_provenance_says_what_the_run_rests_on(finished, monkeypatch):
+    """Commit, params, data, classifier, device and seeds, each held against its source."""
+    monkeypatch.chdir(finished[0])
+    params, places = config.load("smoke"), Places("smoke")
+    with (places.tables / "provenance.csv").open() as file:
+        found = {row["key"]: row["value"] for row in csv.DictReader(file)}
+    assert found["commit"] == run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
+    assert found["params sha256"] == provenance.params_hash({k: v for k, v in params.raw.items() if k != "tune"})
+    assert found["data sha256"] == read_json(places.data_facts)["sha256"] and len(found["data sha256"]) == 64
+    assert found["classifier sha256"] == sha256(places.classifier)
+    assert found["device"] == device.device_name(device.choose(params.compute))
+    assert (found["data"], found["seeds"], found["run"]) == ("digits", "0", "smoke")
+
+
+def test_dirty_is_what_git_says_of_all_but_generated_files(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(fresh(finished, tmp_path))
+    head = run("git", "rev-parse", "HEAD", cwd=Path.cwd()).strip()
+    Path("results/smoke/new").touch()
+    Path("reports/new").touch()
+    assert provenance.commit() == head
+    Path("workflow/extensions/metrics/new.py").touch()
+    assert provenance.commit() == f"{head} (dirty)"
 
 
 def test_moving_house(finished, tmp_path):
@@ -241,7 +293,9 @@ def test_prune_lists_before_it_deletes_and_keeps_what_is_needed(finished, tmp_pa
     path = clone / "workflow/presets/smoke.yaml"
     path.write_text(path.read_text().replace("steps: [2, 4]", "steps: [2]"))
     results = Path("results/smoke")
-    (results / "train/sd1/0/.model.99999999.safetensors").write_bytes(b"half")
+    for name in (".model.99999999.safetensors", ".history.99999999.json"):
+        (results / "train/sd1/0" / name).write_bytes(b"half")
+    os.utime(results / "train/sd1/0/.model.99999999.safetensors", (0, 0))  # the other may be another machine's
     (results / f"train/sd1/0/.model.{os.getpid()}.safetensors").write_bytes(b"being written")
     (results / "checkpoints").mkdir(exist_ok=True)
     (results / "checkpoints/sd1-0.safetensors").write_bytes(b"resume point")
@@ -258,6 +312,40 @@ def test_prune_lists_before_it_deletes_and_keeps_what_is_needed(finished, tmp_pa
         *("train/sd1/0/.model.99999999.safetensors", "checkpoints/sd1-0.safetensors"),
     }
     assert planned(clone) == jobs(evaluate=ALL_ROWS), "as before"
+
+
+@pytest.mark.slow
+def test_after_prune_both_engines_find_all_current(both, tmp_path):
+    """DVC hashes folders, and so had hashed what is deleted."""
+    clone = fresh(both, tmp_path)
+    edit_params(clone, "sampling.steps", [2])
+    run("snakemake", "--cores", "2", cwd=clone)
+    diffbench("prune", "smoke", "--yes", cwd=clone)
+    (clone / "results/smoke/train/sd1/0/.model.99999999.safetensors").write_bytes(b"half")
+    assert planned(clone) == {}
+    assert "up to date" in run("dvc", "status", cwd=clone)
+
+
+def test_disk_use_outlives_files_that_go_and_counts_the_cache(both, monkeypatch):
+    """A job renames its temporary files meanwhile; and a finished run needs nothing more."""
+    monkeypatch.chdir(both[0])
+    params = config.load("smoke")
+    needed = disk.missing(params)
+    with monkeypatch.context() as without:
+        without.setattr(disk, "CACHE", Path("nowhere"))
+        assert disk.missing(params) > needed
+    stat = Path.stat
+    gone = Path("results/smoke/data.npz")
+
+    def racing(self, **options):
+        if self == gone and "follow_symlinks" not in options:
+            raise FileNotFoundError
+        return stat(self, **options)
+
+    size = disk.used(params)
+    monkeypatch.setattr(Path, "is_file", lambda self: not self.is_dir())
+    monkeypatch.setattr(Path, "stat", racing)
+    assert 0 < disk.used(params) < size
 
 
 def test_disk_use_is_estimated_and_a_full_disk_refused_beforehand(finished, monkeypatch, capsys):

@@ -116,11 +116,11 @@ def _adopt(params: config.Params, _: argparse.Namespace) -> None:
 
 
 def _verify(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import differences
+    from .manifest import differences, way_out
 
     found = differences(params)
     if found:
-        raise UserError("\n".join(found))
+        raise UserError("\n".join([*found, f"{len(found)} differences; run {way_out(params, found)}"]))
     print(f"results/{params.name} and reports/{params.name} agree with the manifest")
 
 
@@ -198,7 +198,7 @@ def write_preset(name: str, force: bool) -> None:
 
 
 def _adopt_if_current(name: str) -> None:
-    from .manifest import differences, tell_dvc
+    from .manifest import differences, tell, tell_dvc
 
     if not Places(name).manifest.exists():
         return
@@ -207,7 +207,7 @@ def _adopt_if_current(name: str) -> None:
     if found:
         print(f"results/{name} is not taken over: {found[0]}")
         return
-    tell_dvc(params)
+    tell(params, tell_dvc)
     print(f"results/{name} verified and taken over")
 
 
@@ -303,10 +303,15 @@ def main(argv: list[str] | None = None) -> int:
                 )
             if arguments.seed not in params.seeds:
                 raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
-        with recording(params, command_line(arguments)), _turn(params, arguments):
-            STAGES[arguments.command][0](params, arguments)
+        with recording(params, command_line(arguments)) as needed, _turn(params, arguments):
+            if needed:
+                STAGES[arguments.command][0](params, arguments)
     except UserError as error:
         return complain(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return complain(f"{arguments.command}: out of memory; {SMALLER}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -319,6 +324,15 @@ def _turn(params: config.Params, arguments: argparse.Namespace) -> AbstractConte
     """A turn on the GPU for the stages that use it and time nothing; sampling takes its own."""
     used = arguments.command in ("classifier", "reference", "train", "evaluate", "convergence", "probe", "tune")
     return turn(params.compute, alone=False) if used else nullcontext()
+
+
+SMALLER = "choose smaller batches or networks in params, run fewer jobs at once, or use a larger machine"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory has run out, of the machine or of its GPU; torch says some of it as a plain RuntimeError."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def complain(lines: str) -> int:

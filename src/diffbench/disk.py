@@ -1,12 +1,15 @@
 """What a run takes on disk, estimated from its params before it starts."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from .config import PARAMS, Params, read_yaml
 from .errors import UserError
 from .files import Places
 
+CACHE = Path(".dvc/cache")
 FLOAT = 4  # bytes
 PACKED = {"mnist": 0.4, "digits": 0.45}  # compressed samples as a share of their pixels, between clean and hazy cells
 CELL = 12_000  # bytes of a cell in scores, tables, pictures and the page
@@ -48,11 +51,25 @@ def estimate(params: Params) -> dict[str, int]:
     }
 
 
+def _sizes(folder: Path) -> Iterator[int]:
+    """Bytes of each file in a folder; one that a job renames or deletes meanwhile has none."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                yield path.stat().st_size
+
+
 def used(params: Params) -> int:
     """Bytes that a run's files take now."""
     places = Places(params.name)
-    folders = [places.results, places.reports]
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sum(map(sum, map(_sizes, (places.results, places.reports))))
+
+
+def missing(params: Params) -> int:
+    """Bytes that a run still needs, the cache's among them, in which other states may lie."""
+    parts = estimate(params)
+    cached = min(parts["cache"], sum(_sizes(CACHE))) if parts["cache"] else 0
+    return sum(parts.values()) - used(params) - cached
 
 
 def gib(size: float) -> str:
@@ -74,9 +91,9 @@ def refuse_if_short(params: Params) -> None:
     Raises:
         UserError: it is.
     """
-    missing, free = sum(estimate(params).values()) - used(params), shutil.disk_usage(Path()).free
-    if free < 2 / 3 * missing:
+    needed, free = missing(params), shutil.disk_usage(Path()).free
+    if free < 2 / 3 * needed:
         raise UserError(
-            f"results/{params.name}: the run still needs about {gib(missing)} and the disk has {gib(free)} free; "
+            f"results/{params.name}: the run still needs about {gib(needed)} and the disk has {gib(free)} free; "
             f"free space ('python -m diffbench prune {params.name}' lists what may go) or move the folder"
         )

@@ -109,6 +109,10 @@ class Places:
         """Folder of a training's outputs: model.safetensors, snapshots.safetensors, history.json, cost.json."""
         return self.results / "train" / paradigm / str(seed)
 
+    def resume_point(self, training: str) -> Path:
+        """Where a training, named PARADIGM-SEED, goes on after a kill; kept until another job reads its files."""
+        return self.checkpoints / f"{training}.safetensors"
+
     def samples(self, paradigm: str, seed: int, steps: str) -> Path:
         """Images of a sampling stage; its cost lies beside it as .json."""
         return self.results / "samples" / paradigm / str(seed) / f"{steps}.npz"

@@ -1,5 +1,6 @@
 """Locks that end with the process that holds them, however it ends."""
 
+import atexit
 import fcntl
 import json
 import os
@@ -13,6 +14,8 @@ from typing import IO
 from .errors import UserError
 
 FOLDER = Path(".snakemake/folder.lock")
+DVC_LIST = Path(".dvc/tmp/rwlock")  # who reads and writes what, as DVC keeps it
+OURS = ("results", "reports")  # what Snakemake writes
 READ_ONLY = {"-n", "--dry-run", "--dryrun", "--lint", "-l", "--nolock", "--unlock", "--report", "--summary", "-S"}
 
 
@@ -52,20 +55,20 @@ def holder(path: Path) -> str:
 
 
 @contextmanager
-def waiting(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock for a block; wait for the process that has it, and say so.
+def waiting(path: Path, what: str) -> Iterator[bool]:
+    """Hold a lock for a block; wait for the process that has it, say so, and give whether there was one.
 
-    A killed engine may leave a job running. The next run does not disturb it, and makes the same files again after it.
+    A killed engine may leave a job running. The next run does not disturb it, and takes over what it makes.
     """
     handle = hold(path)
     if handle is None:
         print(f"waiting for process {holder(path)}, which makes {what} too", flush=True)
         with path.open("a+") as patient:
             fcntl.flock(patient, fcntl.LOCK_EX)
-            yield
+            yield True
         return
     with handle:
-        yield
+        yield False
 
 
 def one_engine(arguments: list[str]) -> IO | None:
@@ -81,14 +84,18 @@ def one_engine(arguments: list[str]) -> IO | None:
     """
     if any(word in READ_ONLY or re.fullmatch(r"-[a-z]*n[a-z]*", word) for word in arguments):
         return None
-    for process in _dvc_at_work():
-        raise UserError(f"DVC (process {process}) is at work here; wait until it has ended and give the command again")
     handle = hold(FOLDER)
     if handle is None:
         raise UserError(
             f"another Snakemake (process {holder(FOLDER)}) is at work here; wait until it has ended and give the "
             "command again"
         )
+    try:
+        keep_dvc_out(" ".join(["snakemake", *arguments]))
+    except UserError:
+        handle.close()
+        raise
+    atexit.register(let_dvc_in)
     stale = list(Path(".snakemake/locks").glob("*"))
     if stale:
         print("note: the last Snakemake here was killed; its lock is removed and its work taken up", file=sys.stderr)
@@ -97,29 +104,98 @@ def one_engine(arguments: list[str]) -> IO | None:
     return handle
 
 
-def _dvc_at_work() -> list[int]:
-    """Processes of DVC that make files here, from the list in which DVC keeps them."""
-    try:
-        held = json.loads(Path(".dvc/tmp/rwlock").read_text())
-        own = [held.get("write", {}).values(), *held.get("read", {}).values()]
-        found = {int(entry["pid"]) for entries in own for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []  # no list, or one that DVC is just writing
-    return sorted(number for number in found if _alive(number))
+@contextmanager
+def _dvc_list() -> Iterator[dict]:
+    """DVC's list of its processes, to change in a block, under the lock that DVC takes for that."""
+    DVC_LIST.parent.mkdir(parents=True, exist_ok=True)
+    with DVC_LIST.with_suffix(".lock").open("a+") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        try:
+            held = json.loads(DVC_LIST.read_text())
+        except (FileNotFoundError, ValueError):  # a DVC killed while it wrote leaves half a list
+            held = {}
+        held = held if isinstance(held, dict) else {}
+        yield held
+        temporary = DVC_LIST.with_suffix(".new")
+        temporary.write_text(json.dumps(held))
+        temporary.replace(DVC_LIST)
 
 
-def _alive(number: int) -> bool:
+def keep_dvc_out(command: str) -> None:
+    """Enter this process in DVC's list as writing all results, unless DVC is at work.
+
+    DVC deletes a stage's outputs before the stage's command could refuse, and looks at nothing but its own list before.
+    It strikes a process off the list that has ended, so a killed Snakemake leaves nothing that blocks.
+
+    Raises:
+        UserError: DVC is at work here, or the list cannot be written.
+    """
+    if not DVC_LIST.parent.parent.is_dir():
+        return
     try:
-        os.kill(number, 0)
+        with _dvc_list() as held:
+            for process in _dvc_at_work(held):
+                raise UserError(
+                    f"DVC (process {process}) is at work here; wait until it has ended and give the command again"
+                )
+            own = {"pid": os.getpid(), "cmd": command}
+            held["write"] = held.get("write", {}) | {str(Path.cwd() / name): own for name in OURS}
+    except OSError as error:
+        raise UserError(
+            f"{DVC_LIST}: cannot be written ({error.strerror or error}); free space or fix permissions"
+        ) from None
+
+
+def let_dvc_in() -> None:
+    """Strike this process off DVC's list."""
+    if not DVC_LIST.exists():
+        return
+    with suppress(OSError), _dvc_list() as held:
+        entries = held.get("write", {})
+        held["write"] = {path: entry for path, entry in entries.items() if entry.get("pid") != os.getpid()}
+
+
+@contextmanager
+def dvc_let_in() -> Iterator[None]:
+    """Let DVC write for a block of a Snakemake's last job, which tells it what was made."""
+    if not DVC_LIST.exists():
+        yield
+        return
+    own = {str(Path.cwd() / name) for name in OURS}
+    with _dvc_list() as held:
+        entries = {path: entry for path, entry in held.get("write", {}).items() if path in own}
+        held["write"] = {path: entry for path, entry in held.get("write", {}).items() if path not in own}
+    try:
+        yield
+    finally:
+        with _dvc_list() as held:
+            held["write"] = held.get("write", {}) | entries
+
+
+def _dvc_at_work(held: dict) -> list[int]:
+    """Processes of DVC that make files here, by its list."""
+    try:
+        writing = {path: entry for path, entry in held.get("write", {}).items() if Path(path).name not in OURS}
+        own = [writing.values(), *held.get("read", {}).values()]
+        return sorted({int(entry["pid"]) for entries in own for entry in entries if _alive(entry)})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _alive(entry: dict) -> bool:
+    """Whether the process of an entry is at work; after a power cut its number may be another's."""
+    try:
+        os.kill(int(entry["pid"]), 0)
+        words = Path(f"/proc/{entry['pid']}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except ProcessLookupError:
         return False
-    except PermissionError:
-        pass
-    return True
+    except OSError:
+        return True  # another user's, or a system without /proc
+    return str(entry["cmd"]).partition(" ")[2] in " ".join(words)  # without its first word, which Python may change
 
 
 def refuse_beside_snakemake() -> None:
-    """Refuse a job of DVC's while a Snakemake works in this folder: each would delete the other's files.
+    """Refuse what would write beside a Snakemake that works in this folder: each would spoil the other's files.
 
     Raises:
         UserError: a Snakemake is at work here.
@@ -129,6 +205,6 @@ def refuse_beside_snakemake() -> None:
     handle = hold(FOLDER)
     if handle is None:
         raise UserError(
-            f"Snakemake (process {holder(FOLDER)}) is at work here; wait until it has ended and run 'dvc repro' again"
+            f"Snakemake (process {holder(FOLDER)}) is at work here; wait until it has ended and give the command again"
         )
     handle.close()

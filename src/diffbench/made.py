@@ -5,6 +5,7 @@ command given by hand deceives. A record holds what the job itself read, is a de
 travels with the files through DVC's cache; the manifest takes nothing for current that the records do not prove.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from . import lock, provenance
-from .config import Params
+from .config import Params, read_yaml
 from .errors import UserError
 from .files import REFERENCES, Places, read_json, sha256, write_json
 from .jobs import Job, jobs, pick
 
 PACKAGE = Path(__file__).parent
+DVC_LOCK = Path("dvc.lock")
 
 
 @cache
@@ -135,17 +137,51 @@ class Graph:
             elif maker and maker.record.exists():
                 record = read_record(maker)
                 if record["outputs"].get(path) != found:
-                    way = f"delete it and run {again} again"
+                    copy = damaged_copy(path)
+                    also = f" and DVC's copy of it, {copy}," if copy else ""
+                    way = f"delete it{also} and run {again} again"
                     lines.append(f"{path}: is not what {maker.name} wrote (damaged or replaced); {way}")
                 now = {key: pick(self.params.raw, key) for key in maker.keys}
-                lines += [f"{maker.name}: {line}; run {again}" for line in changes(record["params"], now)]
+                mend = mending(self.params, [maker])  # an engine without records takes such files for current
+                lines += [f"{maker.name}: {line}; run {mend}" for line in changes(record["params"], now)]
         if lines:
             raise UserError("\n".join(dict.fromkeys(lines)))
+
+
+@cache
+def _in_dvc_lock() -> dict[str, str]:
+    """The MD5 under which DVC keeps each output."""
+    try:
+        stages = read_yaml(DVC_LOCK)["stages"].values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
+    except (UserError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def damaged_copy(path: str) -> Path | None:
+    """DVC's cached copy of a file, if that is damaged too: DVC restores it unread, and keeps it beside a whole one."""
+    md5 = _in_dvc_lock().get(path, "")
+    copy = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    if not copy.is_file():
+        return None
+    with copy.open("rb") as file:
+        return copy if hashlib.file_digest(file, "md5").hexdigest() != md5 else None
 
 
 def deletable(path: str) -> bool:
     """Whether a file may be deleted once it has been read: sampled images, the bulk of a run."""
     return "/samples/" in path and path.endswith(".npz")
+
+
+def mending(params: Params, first: list[Job]) -> str:
+    """The command that makes jobs again with all that rests on them, even where an engine believes they are current."""
+    few = len(first) <= 3
+    if os.environ.get("DVC_STAGE"):
+        one = f"'dvc repro --force --single-item {' '.join(job.name for job in first)}', then 'dvc repro'"
+        return one if few else "'dvc repro --force'"
+    rules = dict.fromkeys(job.name.split("@")[0].split("-")[0] for job in first)
+    names = [job.record.as_posix() for job in first] if few else rules
+    return f"'snakemake --cores all {params.name} --forcerun {' '.join(names)}'"
 
 
 def read_record(job: Job) -> dict[str, Any]:
@@ -187,8 +223,10 @@ def surroundings(params: Params, job: Job) -> dict[str, str]:
 
 
 @contextmanager
-def recording(params: Params, command: str) -> Iterator[None]:
+def recording(params: Params, command: str) -> Iterator[bool]:
     """Run a job in this block: alone, on inputs that are whole, and with a record of what it was made from.
+
+    Gives whether the job is still to be run: what a killed engine left running may just have made its files.
 
     Raises:
         UserError: an input is missing, damaged, or was made for other params.
@@ -196,13 +234,21 @@ def recording(params: Params, command: str) -> Iterator[None]:
     graph = Graph(params)
     job = graph.find(command)
     if job is None:
-        yield
+        yield True
         return
     if os.environ.get("DVC_STAGE"):
         lock.refuse_beside_snakemake()
-    with lock.waiting(Places(params.name).locks / f"{job.name}.lock", job.name):
+    places = Places(params.name)
+    with lock.waiting(places.locks / f"{job.name}.lock", job.name) as waited:
         graph.check_inputs(job)
+        if waited and not list(graph.stale(job)):
+            print(f"{job.name}: made by the process that was waited for")
+            yield False
+            return
+        for maker in graph.makers(job):
+            if maker.name.startswith("train@"):  # what is read has been accepted by an engine
+                places.resume_point(maker.name.removeprefix("train@")).unlink(missing_ok=True)
         before = graph.facts(job)  # what is read from here on; an edit while the job runs shows in the manifest
-        yield
+        yield True
         outputs = {path: sha256(Path(path)) for path in job.outputs if path != job.record.as_posix()}
         write_json(job.record, before | {"outputs": outputs, "ran with": surroundings(params, job)})

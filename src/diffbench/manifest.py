@@ -9,15 +9,18 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from .config import CLAIMS, PARAMS, Params, read_yaml
+from . import lock
+from .config import CLAIMS, PARAMS, Params, load, read_yaml
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
 from .jobs import Job, jobs
-from .made import Graph, changes, deletable, digest
+from .made import Graph, changes, damaged_copy, deletable, digest, mending
 from .progress import clock
 from .provenance import commit, sources
 
@@ -55,17 +58,6 @@ def shown(lines: list[str]) -> list[str]:
     return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else lines
 
 
-def mending(params: Params, first: list[Job]) -> str:
-    """The command that makes jobs again with all that rests on them, even where an engine believes they are current."""
-    few = len(first) <= 3
-    if os.environ.get("DVC_STAGE"):
-        one = f"'dvc repro --force --single-item {' '.join(job.name for job in first)}', then 'dvc repro'"
-        return one if few else "'dvc repro --force'"
-    rules = dict.fromkeys(job.name.split("@")[0].split("-")[0] for job in first)
-    names = [job.record.as_posix() for job in first] if few else rules
-    return f"'snakemake --cores all {params.name} --forcerun {' '.join(names)}'"
-
-
 def write(params: Params) -> Path:
     """Write the manifest: a SHA-256 for each output, and the params and sources they rest on.
 
@@ -90,6 +82,29 @@ def write(params: Params) -> Path:
     return places.manifest
 
 
+def _read(params: Params) -> dict[str, Any]:
+    path = Places(params.name).manifest
+    manifest = read_json(path)
+    if not (isinstance(manifest, dict) and {"params", "sources", "files"} <= set(manifest)):
+        raise UserError(f"{path}: not a manifest of this diffbench; run 'snakemake --cores all {params.name}'")
+    return manifest
+
+
+def edits(params: Params) -> list[str]:
+    """The params, sources and claims that a run's manifest does not rest on, one line each.
+
+    Raises:
+        UserError: there is no manifest, or it is damaged.
+    """
+    manifest = _read(params)
+    found = [f"params: {line}" for line in changes(manifest["params"], params.raw)]
+    old, new = manifest["sources"], sources()
+    found += [f"{name}: changed since the run" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if manifest.get("claims sha256", claims_hash()) != claims_hash():
+        found.append(f"{CLAIMS}: changed since the run")
+    return found
+
+
 def differences(params: Params) -> list[str]:
     """What no longer agrees with a run's manifest, one line each; empty if it verifies.
 
@@ -98,16 +113,7 @@ def differences(params: Params) -> list[str]:
     Raises:
         UserError: there is no manifest, or it is damaged.
     """
-    path = Places(params.name).manifest
-    manifest = read_json(path)
-    if not (isinstance(manifest, dict) and {"params", "sources", "files"} <= set(manifest)):
-        raise UserError(f"{path}: not a manifest of this diffbench; run 'snakemake --cores all {params.name}'")
-    found = [f"params: {line}" for line in changes(manifest["params"], params.raw)]
-    old, new = manifest["sources"], sources()
-    found += [f"{name}: changed since the run" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    if manifest.get("claims sha256", claims_hash()) != claims_hash():
-        found.append(f"{CLAIMS}: changed since the run")
-    files = manifest["files"]
+    found, files = edits(params), _read(params)["files"]
     expected = {path.as_posix() for path in outputs(params)}
     found += [f"{name}: not in the manifest" for name in sorted(expected - set(files))]
     for name, expected_digest in files.items():
@@ -115,8 +121,18 @@ def differences(params: Params) -> list[str]:
         if is_now is None and not deletable(name):
             found.append(f"{name}: missing")
         elif is_now not in (None, expected_digest):
-            found.append(f"{name}: changed")
+            copy = damaged_copy(name)
+            also = f", and DVC's copy too: first delete {copy}" if copy else ""
+            found.append(f"{name}: changed{also}")
     return found
+
+
+def way_out(params: Params, found: list[str]) -> str:
+    """The command that mends differences from a manifest."""
+    if all(deletable(line.split(": ")[0]) for line in found):  # no remote and no cache has them: they stay behind
+        return f"'python -m diffbench prune {params.name} --yes', which deletes images of another state, then adopt"
+    first = stale(params)[1]
+    return mending(params, first) if first else f"'snakemake --cores all {params.name}'"
 
 
 def is_own(params: Params) -> bool:
@@ -134,14 +150,14 @@ def call(*arguments: str, name: str) -> None:
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise UserError(f"'{name}' failed: {last[0]}; run it by hand to see why")
+        raise UserError(f"'{name}' failed: {last[0]}; mend what it names and give the last command again")
 
 
-def tell_snakemake(run: str) -> None:
+def tell_snakemake(params: Params) -> None:
     """Make Snakemake take the run's files for its own work of now."""
     if not Path("Snakefile").exists():
         return
-    target = Places(run).manifest.as_posix()
+    target = Places(params.name).manifest.as_posix()
     arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target]
     call("-m", "snakemake", *arguments, name=f"snakemake {' '.join(arguments)}")
 
@@ -156,7 +172,26 @@ def tell_dvc(params: Params) -> None:
     if shutil.which("git") is None:
         print("git is not installed: dvc.lock is not written")
         return
-    call("-c", COMMIT, name="dvc commit --force --no-relink")
+    with lock.dvc_let_in():
+        call("-c", COMMIT, name="the entry of results in dvc.lock")
+
+
+def tell(params: Params, *engines: Callable[[Params], None]) -> None:
+    """Tell engines that a run's files are current, and see that they were to the end.
+
+    An engine reads params and code again, seconds after the manifest did: an edit in between would be taken for what
+    the files were made from. Without a manifest either engine asks for one, which is refused until they are made anew.
+
+    Raises:
+        UserError: an engine failed, or something changed meanwhile.
+    """
+    for engine in engines:
+        engine(params)
+    if found := edits(load(params.name)):
+        Places(params.name).manifest.unlink(missing_ok=True)
+        raise UserError(
+            "\n".join([*shown(found), "edited while the other engine was told: not taken for current; run it again"])
+        )
 
 
 def finding(params: Params) -> str:
@@ -194,12 +229,12 @@ def run(params: Params) -> None:
     path = write(params)
     print(f"wrote {path}")
     if os.environ.get("DVC_STAGE"):
-        tell_snakemake(params.name)
+        tell(params, tell_snakemake)
         print(finding(params))  # DVC has no word of its own at the end; Snakemake says it with the time that it took
         if (since := dvc_since()) is not None:
             print(f"elapsed: {clock(time.time() - since)}")
     else:
-        tell_dvc(params)
+        tell(params, tell_dvc)
 
 
 def adopt(params: Params) -> None:
@@ -210,12 +245,9 @@ def adopt(params: Params) -> None:
     Raises:
         UserError: the run does not agree with its manifest.
     """
+    lock.refuse_beside_snakemake()
     found = differences(params)
     if found:
-        first = stale(params)[1]
-        way = mending(params, first) if first else f"'snakemake --cores all {params.name}'"
-        if all(deletable(line.split(": ")[0]) for line in found):  # no remote and no cache has them: they stay behind
-            way = f"'python -m diffbench prune {params.name} --yes', which deletes images of another state, then adopt"
-        raise UserError("\n".join([*shown(found), f"not adopted: {len(found)} differences; run {way}"]))
-    tell_snakemake(params.name)
-    tell_dvc(params)
+        end = f"not adopted: {len(found)} differences; run {way_out(params, found)}"
+        raise UserError("\n".join([*shown(found), end]))
+    tell(params, tell_snakemake, tell_dvc)

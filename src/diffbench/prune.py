@@ -1,23 +1,26 @@
 """Files of a run that nothing needs any more; DVC would hash them, and they fill the disk."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import config
+from . import config, lock
 from .config import Params
 from .disk import gib
 from .files import Places
 from .made import Graph, deletable
+from .manifest import differences, tell, tell_dvc
 
+WRITING = 3600  # seconds after which nobody still writes a file
 KEPT = {".snakemake_timestamp"}
 TEMPORARY = re.compile(r"\.[^/]+\.(\d+)\.\w+$")  # as files.replacing names them
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether a file is one that a process was writing when it was killed."""
+    """Whether a file is one that a process was writing when it was killed; its job may run on another machine."""
     found = TEMPORARY.match(path.name)
-    return bool(found) and not Path(f"/proc/{found[1]}").exists()
+    return bool(found) and not Path(f"/proc/{found[1]}").exists() and time.time() - path.stat().st_mtime > WRITING
 
 
 def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
@@ -29,7 +32,7 @@ def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
         (paradigm, seed): places.train(paradigm, seed) for paradigm in params.paradigms for seed in params.seeds
     }
     unfinished = {
-        places.checkpoints / f"{paradigm}-{seed}.safetensors"
+        places.resume_point(f"{paradigm}-{seed}")
         for (paradigm, seed), folder in trainings.items()
         if not (folder / "history.json").exists()
     }
@@ -51,7 +54,15 @@ def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
 
 
 def prune(params: Params, delete: bool) -> None:
-    """List what nothing needs, or delete it with the folders that it leaves empty."""
+    """List what nothing needs, or delete it with the folders that it leaves empty.
+
+    DVC hashes folders with all that lies in them, so it is told of a run that is complete without what was deleted.
+
+    Raises:
+        UserError: Snakemake is at work here.
+    """
+    if delete:
+        lock.refuse_beside_snakemake()
     found, size = list(unneeded(params)), 0
     for path, why in found:
         size += path.stat().st_size
@@ -64,5 +75,7 @@ def prune(params: Params, delete: bool) -> None:
                 for path in folder.iterdir():
                     path.unlink()
                 folder.rmdir()
+        if found and Places(params.name).manifest.exists() and not differences(params):
+            tell(params, tell_dvc)
     end = "" if delete or not found else f"; 'python -m diffbench prune {params.name} --yes' deletes them"
     print(f"{len(found)} files, {gib(size)}{end}")

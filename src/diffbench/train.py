@@ -181,7 +181,8 @@ def curve(losses: Tensor, batch: int) -> list[dict[str, float]]:
 def run(params: Params, paradigm_id: str, seed: int, watch: Callable[[Trainer], Any] | None = None) -> None:
     """The train stage: model.safetensors (averaged weights), snapshots.safetensors, history.json and cost.json.
 
-    A loss that is not finite ends the training with status "failed": a result, not an error.
+    A loss that is not finite ends the training with status "failed": a result, not an error. The last resume point
+    stays: an engine that is killed now has the outputs deleted, and the training run again.
 
     Args:
         watch: called after every step; tests use it to interrupt.
@@ -191,12 +192,11 @@ def run(params: Params, paradigm_id: str, seed: int, watch: Callable[[Trainer], 
     """
     device, paradigm, places = prepare(params.compute), params.paradigms[paradigm_id], Places(params.name)
     trainer = Trainer(params, paradigm, seed, device, splits.load(places.data))
-    resume, key = places.checkpoints / f"{paradigm_id}-{seed}.safetensors", resume_key(params, paradigm, seed, device)
+    resume, key = places.resume_point(f"{paradigm_id}-{seed}"), resume_key(params, paradigm, seed, device)
     if trainer.restore(resume, key):
         print(f"resumed at step {trainer.done} of {trainer.steps}")
     failed = advance(trainer, f"train {paradigm_id} seed {seed}", lambda: trainer.save(resume, key), watch)
     _finish(trainer, places.train(paradigm_id, seed), failed)
-    resume.unlink(missing_ok=True)
 
 
 def advance(

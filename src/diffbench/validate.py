@@ -14,6 +14,7 @@ from .errors import UserError, printable
 
 SCHEMA = Path("workflow/schemas/params.schema.yaml")
 SIDES = {"mnist": 28, "digits": 8}
+LARGEST_SIZE = 4096  # of a network's width, depth or the like
 STAGES = (
     "data",
     "classifier",
@@ -115,7 +116,7 @@ def _registries() -> dict[str, Any]:
 def _fits(value: Any, annotation: Any) -> bool:
     if get_origin(annotation) is list:
         return isinstance(value, list) and value and all(_fits(item, get_args(annotation)[0]) for item in value)
-    return isinstance(value, annotation) and not isinstance(value, bool) and value > 0
+    return isinstance(value, annotation) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE
 
 
 def _check_size(where: str, network: Any, row: dict, side: int) -> Iterator[str]:
@@ -132,7 +133,7 @@ def _check_size(where: str, network: Any, row: dict, side: int) -> Iterator[str]
             mistakes += 1
             kind = getattr(parameter.annotation, "__name__", str(parameter.annotation))
             wanted = "a list of positive integers" if "list" in str(kind) else "a positive integer"
-            yield f"{where}.size.{name}: {_show(size[name])}; allowed: {wanted}"
+            yield f"{where}.size.{name}: {_show(size[name])}; allowed: {wanted} up to {LARGEST_SIZE}"
     if not mistakes and hasattr(network, "check"):
         try:
             network.check(side, row["conditional"], **size)
@@ -276,6 +277,9 @@ def _cross_check(params: dict) -> Iterator[str]:
     stray = [scale for scale in guidance["everywhere"] if scale not in guidance["sweep"]]
     if stray:
         yield f"sampling.guidance.everywhere: {_show(stray)}; allowed: scales of sampling.guidance.sweep"
+    neighbours = params["evaluation"]["neighbours"]
+    if neighbours >= sampling["images"]:
+        yield f"evaluation.neighbours: {neighbours}; allowed: less than sampling.images, {sampling['images']}"
     training = params["training"]
     steps = math.ceil(training["images"] / training["batch_size"])
     marks = [math.ceil(share * steps) for share in training["snapshots"] if 0 < share < 1]

@@ -2,6 +2,7 @@
 import json
 import sys
 import time
+from base64 import urlsafe_b64encode
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -30,6 +31,7 @@ def stop(error):
     """End with one line a mistake and exit code 2, before anything runs; Snakemake's own errors exit 1."""
     for line in str(error).split("\n"):
         print(f"error: {printable(line)}", file=sys.stderr)
+    lock.let_dvc_in()
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(2)
@@ -180,14 +182,24 @@ def elapsed():
     return clock(time.time() - STARTED)
 
 
+def asked_runs():
+    """The runs that a command line means, by name or by one of their files, before Snakemake has read it."""
+    found = {run for run in KNOWN_RUNS for word in sys.argv if run == word or f"/{run}/" in word}
+    return found or {DEFAULT_RUN}
+
+
+def has_record(path):
+    """Whether Snakemake has made, taken over or begun a file: what it plans by lies under the file's name."""
+    name = urlsafe_b64encode(path.encode()).decode()
+    return any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
+
+
 def refuse_unknown_state():
     """Refuse to plan over results that Snakemake has no records of, where an edited param would go unnoticed."""
     if any(flag in sys.argv for flag in ("--touch", "-t", "--unlock", "--lint", "-l")):
         return
-    if any(Path(".snakemake/metadata").glob("*")):
-        return
-    for run in KNOWN_RUNS:
-        if Path(manifest_of(run)).exists():
+    for run in asked_runs():
+        if Path(manifest_of(run)).exists() and not has_record(manifest_of(run)):
             stop(
                 f"results/{run} was made elsewhere and Snakemake has no records of it; "
                 f"'python -m diffbench adopt {run}' checks it and takes it over, or delete results/{run}"
@@ -200,7 +212,7 @@ if workflow.is_main_process:
     try:
         FOLDER_LOCK = lock.one_engine(sys.argv[1:])  # held as long as this process lives
         if FOLDER_LOCK:
-            for _asked in set(KNOWN_RUNS) & set(sys.argv) or {DEFAULT_RUN}:
+            for _asked in asked_runs():
                 disk.refuse_if_short(params_of(_asked))
                 check_folder(Path("logs", _asked))
     except UserError as error:
