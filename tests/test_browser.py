@@ -631,12 +631,16 @@ def test_without_javascript_all_but_exploring_is_there(opened):
 
 def test_on_paper_everything_is_open_and_nothing_is_a_control(opened, tmp_path):
     page = opened().page
+    count = "document.querySelectorAll('details[open]').length"
+    before = page.evaluate(count)
     paper = page.pdf(prefer_css_page_size=True)
+    assert page.evaluate(count) == before, "what was closed before is closed again"
     assert paper.startswith(b"%PDF")
     pages = max(map(int, re.findall(rb"/Count (\d+)", paper)))
     assert 5 <= pages <= 60
     page.emulate_media(media="print")
     assert page.is_hidden("nav") and page.is_hidden("#controls") and page.is_visible("#denoising .still")
+    assert "left out on paper" in page.inner_text("#cells"), "whose rows would be most of the pages"
     still = opened(java_script_enabled=False)
     still.page.emulate_media(media="print")
     part = still.page.locator(".card .part").first

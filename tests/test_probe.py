@@ -12,6 +12,7 @@ from torch import nn
 
 from diffbench import checkpoint, convergence, cost, evaluate, model, probe, sample, train
 from diffbench.config import Cell
+from diffbench.data import splits
 from diffbench.denoiser import Denoiser
 from diffbench.paths import PATHS
 from diffbench.targets import Prediction
@@ -125,6 +126,17 @@ def test_the_probe_stage(smoke, places):
         assert errors[0]["x0_error"] < errors[3]["x0_error"], "noise hides the image"
         assert errors[0]["eps_error"] > errors[3]["eps_error"], "and the image the noise"
         assert 1 < result["straightness"]["path_over_chord"] < 5 and result["straightness"]["reason"] == ""
+
+
+def test_every_films_first_state_is_the_same_noise(smoke, places):
+    """An unconditional row's too, whose samples stand beside the others' as made from the same noise."""
+    dataset, starts = splits.load(places.data), {}
+    for key, row in smoke.paradigms.items():
+        with torch.inference_mode():
+            frames = probe.film(model.build(row, smoke.side).eval(), smoke, dataset, 0, row.conditional)
+        starts[key] = frames[0].astype(int)
+    for key, start in starts.items():  # a path may end with a little of the signal, here none to speak of
+        assert np.abs(start - starts["sd3"]).max() <= 16, key  # one grey level of the digits
 
 
 def test_snapshots_are_the_averages_of_their_steps(smoke, places):

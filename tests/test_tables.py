@@ -19,7 +19,7 @@ def cell(**changes):
     row = {
         "paradigm": "sd1", "seed": 0, "sampler": "ddim", "steps": 10, "guidance": 1.0, "nfe": 10, "status": "ok",
         "native": False, "images": 400, "fid": 1 / 3, "precision": 0.9, "recall": 0.8, "density": 1.1, "coverage": 0.9,
-        "digit_error": 0.01, "weight_error": 0.1, "slant_error": 0.2, "pca_fid": 0.5, "arm": "",
+        "digit_error": 0.01, "weight_error": 0.1, "slant_error": 0.2, "joint_error": 0.25, "pca_fid": 0.5, "arm": "",
     }  # fmt: skip
     return row | changes
 
@@ -122,7 +122,8 @@ def test_guidance_is_chosen_on_the_selection_images_and_scored_on_the_others():
         for scale, steps, fid in ((1.0, 10, 4.0 + seed), (1.0, 20, 3.0 + seed), (2.0, 20, 0.1))
     ]
     best = aggregate.summary(tables.frame("cells", rows), "sd1", 1.0, 4.0)
-    assert best["best_pca_fid"] == 0.5
+    assert best["best_pca_fid"] == 0.5 and best["joint_error"] == 0.25
+    assert aggregate.summary(tables.frame("cells", rows), "sd1", None, 4.0) == {}, "no scale was chosen"
     assert (best["best_steps"], best["best_fid"], best["few_fid"], best["few_nfe"]) == (20, 3.5, 4.5, 10)
     assert (best["few_sampler"], best["few_steps"]) == ("ddim", 10)
     assert (best["target_fid"], best["target_nfe"]) == (4.0, 20)

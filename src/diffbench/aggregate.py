@@ -21,10 +21,11 @@ def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None, target: 
     """The best cell of a paradigm at its chosen scale, by mean FID over seeds, and the best of few evaluations.
 
     Args:
+        guidance: that scale; None where no selection images gave one, so that there is nothing to sum up.
         target: the FID whose fewest evaluations are asked for.
     """
     own = cells[(cells.paradigm == paradigm) & (cells.status == "ok") & (cells.arm == "")]
-    own = own[own.guidance == (0.0 if guidance is None else guidance)]
+    own = own[own.guidance == guidance]
     if own.empty:
         return {}
     means = own.groupby(["sampler", "steps", "nfe"], as_index=False).fid.mean().sort_values(["fid", "nfe"])
@@ -153,7 +154,7 @@ def run(params: Params) -> None:
     ]
     cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
     for key, paradigm in params.paradigms.items():
-        guidance = chosen_guidance(selection, key)
+        guidance = chosen_guidance(selection, key) if paradigm.conditional else 0.0
         done = [histories[key, seed] for seed in params.seeds]
         rows["paradigms"].append(
             {
@@ -165,7 +166,7 @@ def run(params: Params) -> None:
                 "parameters": done[0]["parameters"],
                 "macs": done[0]["macs"],
                 "seeds_ok": sum(history["status"] == "ok" for history in done),
-                "guidance": 0.0 if not paradigm.conditional else guidance,
+                "guidance": guidance,
             }
             | summary(cells, key, guidance, min(params.convergence.within) * floor)
         )

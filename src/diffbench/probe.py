@@ -124,13 +124,13 @@ def denoising(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor) -> tuple
 def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int, conditional: bool) -> np.ndarray:
     """The denoising of one sample for each digit as uint8 strips, (2 * (frames + 1), 10, H, W): x_t, then x0.
 
-    The same noise and prompts as in the scored cells, at guidance 1, or 0 where nothing is asked for.
+    The same noise and prompts as in the scored cells that are shown, at guidance 1, or 0 where nothing is asked for.
     """
     device, sampling = next(denoiser.parameters()).device, params.sampling
-    prompt = captions(dataset, sampling.images, "scored") if conditional else None
+    prompt = captions(dataset, sampling.images, "scored")
     index = torch.from_numpy(pictures.shown(prompt)[: pictures.COLUMNS])
     noise = starts(sampling.images, params.side, seed, "scored", device)[index.to(device)]
-    asked = None if prompt is None else torch.from_numpy(prompt)[index].to(device)
+    asked = torch.from_numpy(prompt)[index].to(device) if conditional else None
     null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
     guided = Guided(denoiser, asked, null, 1.0 if conditional else 0.0, clip=sampling.clip)
     ts = trailing(params.probe.frames, denoiser.path.levels)
