@@ -409,9 +409,10 @@ def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
     assert ("claims: made by the process that was waited for" in second.stdout.read()) == made
 
 
-def test_an_unwritable_log_is_named(clone):
+@pytest.mark.parametrize("name", ["logs", "logs/smoke/evaluate"])
+def test_an_unwritable_log_is_named(clone, name):
     (clone / "results/smoke/made/claims.json").unlink()
-    shutil.rmtree(clone / "logs")
-    (clone / "logs").write_text("a file where a folder should be")
+    shutil.rmtree(clone / name)
+    (clone / name).write_text("a file where a folder should be")
     output = run("snakemake", "--cores", "1", "--forcerun", "claims", "--", "smoke", cwd=clone, code=2)
-    assert "error: logs: " in output and "Traceback" not in output
+    assert f"error: {name}: " in output and "Traceback" not in output

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import resource
+import shutil
 from pathlib import Path
 
 import boto3
@@ -88,6 +89,21 @@ def test_a_checkout_of_an_older_revision_is_made_current_by_snakemake(both, tmp_
     assert "evaluation.neighbours was 5 and is 4" in diffbench("adopt", "smoke", cwd=clone, code=2)
     run("git", "checkout", "-q", "HEAD~1", cwd=clone)
     run("dvc", "checkout", cwd=clone)
+    assert clean(clone)
+
+
+@pytest.mark.slow
+def test_files_that_snakemake_has_no_records_of_are_not_refused_for_ever(both, tmp_path):
+    """As of a dvc repro that was killed before its manifest: Snakemake takes them for current, the next job not."""
+    clone = fresh(both, tmp_path)
+    shutil.rmtree(clone / ".snakemake")
+    for name in ("manifest.json", "samples/sd1/0/2.npz", "samples/sd1/0/2.json", "made/sample/sd1/0/2.json"):
+        (clone / "results/smoke" / name).unlink()
+    edit_params(clone, ROW, 0.003)
+    output = run("snakemake", "--cores", "2", cwd=clone, code=1)
+    cure = re.search(r"paradigms.sd1.lr was 0.002 and is 0.003; run '(snakemake [^']*--forcerun [^']*)'", output)[1]
+    run(*cure.split(), cwd=clone)
+    diffbench("verify", "smoke", cwd=clone)
     assert clean(clone)
 
 

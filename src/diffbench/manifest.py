@@ -64,6 +64,7 @@ def write(params: Params) -> Path:
     Raises:
         UserError: an output is missing, or is not of the present params, code and data.
     """
+    code = {"sources": sources(), "claims sha256": claims_hash()}  # before what proves them: see ``tell``
     lines, first = stale(params)
     if lines:
         raise UserError("\n".join([*shown(lines), f"nothing is taken for current; run {mending(params, first)}"]))
@@ -74,8 +75,7 @@ def write(params: Params) -> Path:
             "run": params.name,
             "commit": commit(),
             "params": params.raw,
-            "sources": sources(),
-            "claims sha256": claims_hash(),
+            **code,
             "files": {path: graph.known(path) for path in map(Path.as_posix, outputs(params))},
         },
     )

@@ -188,6 +188,12 @@ def asked_runs():
     return found or {DEFAULT_RUN}
 
 
+def log_folders(run):
+    """The folders of a run's logs, in which the shell would fail without a way out."""
+    kinds = {job.name.split("@")[0].split("-")[0] for job in jobs(params_of(run)) if "@" in job.name}
+    return [Path("logs", run), *(Path("logs", run, kind) for kind in sorted(kinds))]
+
+
 def has_record(path):
     """Whether Snakemake has made, taken over or begun a file: what it plans by lies under the file's name."""
     name = urlsafe_b64encode(path.encode()).decode()
@@ -214,7 +220,8 @@ if workflow.is_main_process:
         if FOLDER_LOCK:
             for _asked in asked_runs():
                 disk.refuse_if_short(params_of(_asked))
-                check_folder(Path("logs", _asked))
+                for _folder in log_folders(_asked):
+                    check_folder(_folder)
     except UserError as error:
         stop(error)
     if not set(KNOWN_RUNS) & set(sys.argv):
