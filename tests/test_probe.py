@@ -176,6 +176,7 @@ def test_a_resumed_training_keeps_its_snapshots(smoke, places):
 
     row = params.paradigms["sd3"]
     path.unlink()
+    places.resume_point("sd3-0").unlink()
     with pytest.raises(Pull):
         train.run(params, "sd3", 0, watch=pull)
     seen = []
