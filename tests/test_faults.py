@@ -322,6 +322,7 @@ def test_nothing_malicious_is_executed(clone, capsys, tmp_path):
     assert not proof.exists()
 
 
+@pytest.mark.slow
 def test_two_snakemakes_at_once_are_refused_and_a_killed_one_is_forgotten(clone):
     """The second ends with a line that says what to wait for; after a kill the same command goes on."""
     (clone / "workflow/presets/smoke.yaml").open("a").write("\nevaluation: {neighbours: 4}\n")

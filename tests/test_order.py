@@ -156,7 +156,8 @@ def s3(monkeypatch):
     server.stop()
 
 
-@pytest.mark.parametrize("remote", [pytest.param("folder", marks=pytest.mark.slow), "S3"])
+@pytest.mark.slow
+@pytest.mark.parametrize("remote", ["folder", "S3"])
 def test_results_from_a_remote(both, tmp_path, request, remote):
     """dvc push, then in a fresh clone dvc pull and adopt: nothing is left to do, and a change runs what it touches."""
     clone, other = fresh(both, tmp_path), tmp_path / "other"
