@@ -641,6 +641,10 @@ def test_on_paper_everything_is_open_and_nothing_is_a_control(opened, tmp_path):
     page.emulate_media(media="print")
     assert page.is_hidden("nav") and page.is_hidden("#controls") and page.is_visible("#denoising .still")
     assert "left out on paper" in page.inner_text("#cells"), "whose rows would be most of the pages"
+    page.evaluate("document.querySelector('#rows').open = true")
+    assert page.is_visible("#rows tbody tr") and page.is_hidden("#cells > .paper"), "who opened them wants them"
+    page.set_viewport_size({"width": 1032, "height": 700})
+    assert page.evaluate("document.querySelector('#rows table').scrollWidth") <= 1032, "A4 across holds every column"
     still = opened(java_script_enabled=False)
     still.page.emulate_media(media="print")
     part = still.page.locator(".card .part").first
