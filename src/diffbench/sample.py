@@ -118,9 +118,10 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     drawn, facts, selected, choices = [], [], [], []
     if status == "ok":
         start = starts(sampling.images, side, seed, "scored", device)  # outside the clock: one draw for all cells
-        # Memory formats, kernels and caches settle on batches that are not timed, one with and one without guidance.
-        for scale in {cell.guidance in (0, 1): cell.guidance for cell in cells}.values():
-            one = Cell(sampler="ddim", steps=1, guidance=scale)
+        # Memory formats, kernels and caches settle on batches that are not timed, with and without guidance and in each
+        # precision.
+        for cell in {(cell.guidance in (0, 1), cell.precision): cell for cell in cells}.values():
+            one = Cell(sampler="ddim", steps=1, guidance=cell.guidance, precision=cell.precision)
             with turn(params.compute, alone=False):
                 generate(denoiser, one, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
     for cell in cells:
