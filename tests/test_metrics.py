@@ -18,7 +18,7 @@ from diffbench.metrics.adherence import errors
 from diffbench.metrics.frechet import Frechet, by_torchmetrics
 from diffbench.metrics.manifold import CHUNK, Manifold
 from diffbench.metrics.sets import Real, Samples, pixels
-from diffbench.reference import subset
+from diffbench.reference import random_draws, subset
 from diffbench.scoring import reference_sets
 
 
@@ -457,3 +457,10 @@ def test_the_cross_check_with_torchmetrics_bears_dead_features():
     trace = float(first.double().var(dim=0).sum())
     assert trace > 1e3 and int((first.var(dim=0) == 0).sum()) >= 40
     assert Frechet(first)(second) == pytest.approx(by_torchmetrics(first, second), rel=1e-4, abs=1e-6 * trace)
+
+
+def test_sets_drawn_at_random_have_class_counts_of_their_own():
+    """As an unconditional model's: binomial, where captions would ask for exactly a tenth each."""
+    labels = torch.arange(500).remainder(10)[:, None].double()
+    counts = np.array([(some == 3).sum().item() for some in random_draws(labels, 400, draws=200)])
+    assert abs(counts.mean() - 40) < 4 * 6 / 200**0.5 and 5 < counts.std() < 7  # sqrt(400 x 0.1 x 0.9) = 6

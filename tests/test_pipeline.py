@@ -26,6 +26,9 @@ def test_snakemake_makes_the_report_and_says_the_finding(finished):
     # and sd1 4 arms, dit 2 native cells, sd3 2 more samplers at 2 scales and 2 step counts
     assert len(cells) == 1 + (2 * 2 + 1 + 2) + 4 * (3 + 2) + 4 + 2 + 2 * 2 * 2
     assert not [line for line in cells[1:] if ",ok," not in line]
+    floors = pd.read_csv(clone / "reports/smoke/tables/floors.csv").set_index("split")
+    drawn = floors.loc["train, drawn at random"]
+    assert 0 < drawn.fid < drawn.fid_high and pd.isna(floors.fid_high["test"])
     manifest = json.loads((clone / "results/smoke/manifest.json").read_text())
     assert len(manifest["files"]) > 70
     assert run("python", "-m", "diffbench", "verify", "smoke", cwd=clone)

@@ -93,10 +93,10 @@ def facts(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
     }
 
 
-def drawn_at_random(floors: pd.DataFrame) -> float | None:
-    """FID of training images whose classes fall as they may; None where the run has not scored them."""
-    own = floors[floors.split != "test"].fid
-    return None if own.empty else float(own.iloc[0])
+def drawn_at_random(floors: pd.DataFrame) -> pd.Series | None:
+    """The floor of training images whose classes fall as they may; None where the run has not scored them."""
+    own = floors[floors.split != "test"]
+    return None if own.empty else own.iloc[0]
 
 
 def blocks(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, str]:

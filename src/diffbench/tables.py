@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import replacing, write_json
 
-VERSION = "2.3"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.4"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -153,6 +153,7 @@ TABLES = {
                 "the split scored; drawn at random: class counts too, as an unconditional model's",
             ),
             Column("images", "integer", "images", "images scored"),
+            Column("fid_high", "number", "", "FID that one in twenty of the sets drawn at random exceeds; else empty"),
             *SCORES,
         ),
     ),
