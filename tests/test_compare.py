@@ -13,6 +13,9 @@ from scipy.stats import false_discovery_control, ttest_ind
 
 from diffbench import cli, compare, tables
 from diffbench.claims.verdicts import judge
+from diffbench.compare.cells import CELLS, compare_cells, two_sample
+from diffbench.compare.claims import opposed
+from diffbench.compare.places import reference_of
 
 ROWS = ("ddpm", "sd1", "sd2", "dit", "sd3", "unet-eps")
 WAYS = [("ddim", steps, scale) for steps in (2, 8, 20, 50) for scale in (1.0, 2.0)]
@@ -91,7 +94,7 @@ def test_two_runs_of_one_distribution_differ_at_most_once_in_twenty():
     alarms, outside, runs = 0, [], 200
     for seed in range(runs):
         left, right = (pd.DataFrame(cells(np.random.default_rng([seed, side]), training=0.06)) for side in (0, 1))
-        found = compare._cells(left, right, same_judge=True)
+        found = compare_cells(left, right, same_judge=True)
         alarms += bool((found.says == "differs").any())
         outside.append(found.outside.mean())
     assert alarms / runs <= 0.05
@@ -107,7 +110,7 @@ def test_without_a_tolerance_the_level_still_holds(shared):
         luck = generator.normal(size=(2, rows, 1, 3))
         own = generator.normal(size=(2, rows, each, 3))
         sides = (math.sqrt(shared) * luck + math.sqrt(1 - shared) * own).reshape(2, rows * each, 3)
-        p = compare.two_sample(*sides, bound=0.0).p.to_numpy()
+        p = two_sample(*sides, bound=0.0).p.to_numpy()
         alarms += bool((false_discovery_control(p) <= 0.05).any())
     assert alarms / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
 
@@ -119,7 +122,7 @@ def test_a_real_difference_in_one_row_is_found_there_and_nowhere_else(ratio, pow
     for seed in range(runs):
         left = pd.DataFrame(cells(np.random.default_rng([seed, 0])))
         right = pd.DataFrame(cells(np.random.default_rng([seed, 1]), shift={"dit": math.log(ratio)}))
-        differing = compare._cells(left, right, same_judge=True).query("says == 'differs'")
+        differing = compare_cells(left, right, same_judge=True).query("says == 'differs'")
         found += "dit" in set(differing.paradigm)
         wrong += bool(set(differing.paradigm) - {"dit"})
     assert found / runs >= power and wrong / runs <= 0.05
@@ -138,7 +141,7 @@ def test_a_trifle_is_no_difference_however_certain():
 def test_the_test_is_the_textbooks():
     generator = np.random.default_rng(2)
     a, b = generator.normal(size=(5, 3)), generator.normal(0.5, 1, size=(5, 4))
-    mine = compare.two_sample(a, b, bound=0.3)
+    mine = two_sample(a, b, bound=0.3)
     theirs = ttest_ind(b, a, axis=1)
     np.testing.assert_allclose(mine.p_plain, theirs.pvalue)
     interval = theirs.confidence_interval(0.95)
@@ -164,7 +167,7 @@ def test_seeds_that_tie_are_not_certain(metric, low, high):
     left, right = (pd.DataFrame(cells(np.random.default_rng(0))) for _ in range(2))
     left.loc[left[metric].notna(), metric] = low
     right.loc[right[metric].notna(), metric] = high
-    found = compare._cells(left, right, True).query("metric == @metric")
+    found = compare_cells(left, right, True).query("metric == @metric")
     assert (found.low < found.high).all() and (found.says == "agrees").all()
 
 
@@ -280,7 +283,7 @@ def test_two_runs_of_one_truth_seldom_disagree_on_a_claim(margin):
     generator = np.random.default_rng(5)
     for truth in (0.0, 0.5 * margin, margin, 1.5 * margin + 0.5):
         effects = truth + generator.normal(size=(600, 2, 3))
-        wrong = sum(compare.opposed(*(judge("difference", side, margin).verdict for side in two)) for two in effects)
+        wrong = sum(opposed(*(judge("difference", side, margin).verdict for side in two)) for two in effects)
         assert wrong / 600 < 0.01, truth
 
 
@@ -303,7 +306,7 @@ def test_exit_codes_and_the_table(here, capsys):
     out = capsys.readouterr().out
     assert "the runs disagree" in out and "dit: ddim, 8 steps, guidance 1" in out and "sd1: ddim" not in out
     written = pd.read_csv(here / "cells.csv")
-    assert written.columns.tolist() == [column.name for column in compare.CELLS] and len(written) == 224
+    assert written.columns.tolist() == [column.name for column in CELLS] and len(written) == 224
     assert cli.main(["compare", "digits", "other/tables", "--all"]) == 1
     assert "sd1: ddim, 8 steps" in capsys.readouterr().out
 
@@ -337,12 +340,12 @@ def test_another_major_schema_is_refused(here, capsys):
 
 
 def test_one_argument_compares_with_the_committed_reference(here, capsys):
-    assert compare.reference_of("digits") is None
+    assert reference_of("digits") is None
     save(here / "reports/reference/a-mnist", run_of(np.random.default_rng(0), name="mnist", data="mnist"))
     save(here / "reports/reference/digits-cpu", run_of(np.random.default_rng(99)))
     (here / "reports/reference/notes").mkdir()
-    assert compare.reference_of("digits").as_posix() == "reports/reference/digits-cpu"
-    assert compare.reference_of("mnist").name == "a-mnist" and compare.reference_of("smoke") is None
+    assert reference_of("digits").as_posix() == "reports/reference/digits-cpu"
+    assert reference_of("mnist").name == "a-mnist" and reference_of("smoke") is None
     assert cli.main(["compare", "digits"]) == 0
     assert "right: reports/reference/digits-cpu/tables" in capsys.readouterr().out
     assert cli.main(["compare", "digits-cpu", "digits"]) == 0, "a reference can be called by its name"

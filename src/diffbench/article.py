@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from . import compare, tables
+from . import tables
+from .compare.places import find
 from .data.prompts import VOCABULARY
 from .errors import UserError
 from .files import REFERENCES, replacing
@@ -262,7 +263,7 @@ def run(source: str, write: Path | None) -> None:
     Raises:
         UserError: tables or the template are missing or damaged.
     """
-    folder = compare.find(source)
+    folder = find(source)
     frames = {name: tables.read(folder, name) for name in READS}
     try:
         template = TEMPLATE.read_text(encoding="utf-8")

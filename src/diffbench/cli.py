@@ -221,7 +221,7 @@ def _params(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from .compare import run
+    from .compare.terminal import run
 
     return 0 if run(arguments.left, arguments.right, arguments.csv, arguments.all) else 1
 

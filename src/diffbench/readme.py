@@ -7,14 +7,15 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from . import compare, tables
+from . import tables
+from .compare.places import find
 from .errors import UserError
 from .files import REFERENCES, replacing
 from .report.claims import amount
 from .report.effects import NETWORKS
 from .report.finding import headline, number, tally
 
-READS = ("cells", "claims", "floors", "noise_error", "paradigms", "provenance", "training")
+READS = ("cells", "claims", "claim_parts", "floors", "noise_error", "paradigms", "provenance", "training")
 README = Path("README.md")
 TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for name in ("results", "claims")}
 NOISY = (-10.0, -8.0)  # log-SNR at which eps is hard to turn into x0
@@ -86,11 +87,18 @@ def facts(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
         ],
         "within": WITHIN,
         "short": short(rows, float(floor.fid)),
-        "claims": frames["claims"].to_dict("records"),
+        "claims": judged(frames["claims"], frames["claim_parts"]),
         "verdicts": [verdict for verdict in tables.VERDICTS if verdict != "inconclusive"],
         "tally": tally(frames["claims"]).removeprefix("claims: "),
         "folder": folder.as_posix(),
     }
+
+
+def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
+    """The claims, each with the effect that its interval has to exceed: for "no worse" it lies on the worse side."""
+    rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left")
+    sign = rows.test.map({"difference": 1, "noninferior": -1})
+    return rows.assign(bar=sign * rows.margin).to_dict("records")
 
 
 def drawn_at_random(floors: pd.DataFrame) -> pd.Series | None:
@@ -147,7 +155,7 @@ def run(source: str) -> None:
     Raises:
         UserError: tables, a template or the README's marks are missing or damaged.
     """
-    folder = compare.find(source)
+    folder = find(source)
     frames = {name: tables.read(folder, name) for name in READS}
     try:
         text = README.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """The versioned tables: their declared schema, and pandas frames to Parquet and CSV and back."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -417,14 +418,19 @@ def frame(name: str, rows: list[dict]) -> pd.DataFrame:
         ValueError: a row has an undeclared column or two rows have one key.
     """
     table = TABLES[name]
-    columns = [column.name for column in table.columns]
-    extra = sorted({key for row in rows for key in row} - set(columns))
+    extra = sorted({key for row in rows for key in row} - {column.name for column in table.columns})
     if extra:
         raise ValueError(f"table {name}: undeclared columns {extra}")
-    data = pd.DataFrame(rows, columns=columns).astype({column.name: DTYPES[column.type] for column in table.columns})
+    data = framed(table.columns, rows)
     if data.duplicated(list(table.key)).any():
         raise ValueError(f"table {name}: two rows with one key")
     return data.sort_values(list(table.key), kind="stable").reset_index(drop=True)
+
+
+def framed(columns: Sequence[Column], rows: list[dict] | pd.DataFrame) -> pd.DataFrame:
+    """A frame with exactly these columns and their dtypes, in the order of the rows."""
+    data = pd.DataFrame(rows, columns=[column.name for column in columns])
+    return data.astype({column.name: DTYPES[column.type] for column in columns})
 
 
 def field(column: Column) -> dict[str, str]:

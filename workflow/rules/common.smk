@@ -100,6 +100,15 @@ METRIC_SOURCES = source(
     "metrics/sets.py",
     "metrics/topology.py",
 )
+COMPARE_SOURCES = source(
+    "compare/__init__.py",
+    "compare/cells.py",
+    "compare/claims.py",
+    "compare/facts.py",
+    "compare/places.py",
+    "compare/terminal.py",
+    "compare/words.py",
+)
 SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
 REPORT_SOURCES = sorted(
     path.as_posix() for path in Path(SOURCE, "report").rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")

@@ -94,7 +94,8 @@ rule report:
         extensions("metrics"),
         # Runs committed to hold others against; the page says how far this one agrees.
         sorted(path.as_posix() for path in Path("reports/reference").glob("*/tables/*.parquet")),
-        source("compare.py", "intervals.py", "pictures.py", "tables.py"),
+        COMPARE_SOURCES,
+        source("intervals.py", "pictures.py", "tables.py"),
         REPORT_SOURCES,
     output:
         report(

@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from .. import compare
+from ..compare import frames as compare
+from ..compare.places import read, reference_of
+from ..compare.terminal import BY_ROW, by_row
 from ..config import Params
 
 
@@ -12,18 +14,18 @@ def against(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
     Raises:
         UserError: the reference's tables are missing, damaged or of another major schema.
     """
-    folder = compare.reference_of(params.name)
+    folder = reference_of(params.name)
     if folder is None:
         return None
-    found = compare.frames(frames, compare.read(folder / "tables"))
+    found = compare(frames, read(folder / "tables"))
     undecided = ("agrees", "both undecided")
     return {
         "name": folder.name,
         "agrees": found.agrees,
         "summary": found.summary,
         "notes": found.notes,
-        "header": compare.BY_ROW,
-        "rows": compare.by_row(found.cells),
+        "header": BY_ROW,
+        "rows": by_row(found.cells),
         "claims": found.claims[~found.claims.says.isin(undecided)].to_dict("records"),
         "facts": found.provenance.to_dict("records"),
     }
