@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from diffbench import cli, config
 from diffbench.errors import UserError
+from diffbench.yaml_file import read_yaml
 
 
 def edit(path, change):
@@ -33,7 +34,7 @@ def at(dotted, value):
 
 
 def test_params_ship_equal_to_the_full_preset(at_root):
-    if config.read_yaml(config.PARAMS)["name"] == "mnist":
+    if read_yaml(config.PARAMS)["name"] == "mnist":
         assert config.PARAMS.read_text() == (config.PRESETS / "mnist.yaml").read_text()
 
 
@@ -66,7 +67,7 @@ def test_overlays_hold_only_differences(at_root):
                 yield f"{where}{key}"
 
     for name in ("digits", "smoke"):
-        overlay = config.read_yaml(config.PRESETS / f"{name}.yaml")
+        overlay = read_yaml(config.PRESETS / f"{name}.yaml")
         assert [key for key in same(full, overlay) if "size" not in key] == []
 
 
@@ -286,7 +287,7 @@ def _leaves(node, path=()):
 @given(data=st.data())
 @settings(max_examples=60)
 def test_fuzzed_params_are_accepted_or_refused_in_lines(data):
-    raw = config.overlay(config.read_yaml(config.PRESETS / "mnist.yaml"), {})
+    raw = config.overlay(read_yaml(config.PRESETS / "mnist.yaml"), {})
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(sorted(_leaves(raw), key=str)))
         node = raw
@@ -366,7 +367,7 @@ def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch):
 def test_presets_become_params_and_edits_are_kept(workplace, capsys):
     for name in ("digits", "smoke", "mnist"):
         assert cli.main(["params", "--preset", name, "--write"]) == 0
-        assert config.read_yaml(config.PARAMS) == config.preset(name)
+        assert read_yaml(config.PARAMS) == config.preset(name)
         assert config.load(name).raw == config.preset(name)
     assert (workplace / "params.yaml").read_text() == (workplace / "workflow/presets/mnist.yaml").read_text()
     edit(workplace / "params.yaml", at("training.ema", 0.5))

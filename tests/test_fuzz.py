@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from diffbench import cli, config
 from diffbench.errors import UserError
+from diffbench.yaml_file import read_yaml
 
 SHIPPED = config.overlay(
     yaml.safe_load((ROOT / "workflow/presets/mnist.yaml").read_text()),
@@ -96,7 +97,7 @@ def test_any_file_is_yaml_params_or_refused_in_lines(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     try:
-        config.check(config.read_yaml(path), "params.yaml")
+        config.check(read_yaml(path), "params.yaml")
     except UserError as error:
         assert str(error).strip() and all(len(line) < 700 for line in str(error).splitlines())
 

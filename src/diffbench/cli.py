@@ -14,6 +14,7 @@ from .errors import UserError, printable
 from .files import Places, replacing
 from .made import recording
 from .turns import turn
+from .yaml_file import read_yaml
 
 
 def _train(params: config.Params, arguments: argparse.Namespace) -> None:
@@ -182,7 +183,7 @@ def write_preset(name: str, force: bool) -> None:
     if name not in names:
         raise UserError(f"--preset {name}: no such preset; allowed: {', '.join(names)}")
     if config.PARAMS.exists() and not force:
-        own = config.read_yaml(config.PARAMS)
+        own = read_yaml(config.PARAMS)
         if all(own != config.preset(known) for known in names):
             raise UserError(f"{config.PARAMS} holds edits that this would overwrite; save it elsewhere, or add --force")
     source = config.PRESETS / f"{name}.yaml"
@@ -215,7 +216,7 @@ def _params(arguments: argparse.Namespace) -> None:
     if arguments.preset and arguments.write:
         write_preset(arguments.preset, arguments.force)
         return
-    run = arguments.preset or config.read_yaml(config.PARAMS).get("name")
+    run = arguments.preset or read_yaml(config.PARAMS).get("name")
     params = config.load(str(run))
     print(yaml.safe_dump(params.raw, sort_keys=False, width=110, default_flow_style=None), end="")
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from .config import PARAMS, Params, read_yaml
+from .config import PARAMS, Params
 from .errors import UserError
 from .files import Places
+from .yaml_file import read_yaml
 
 CACHE = Path(".dvc/cache")
 FLOAT = 4  # bytes

@@ -12,7 +12,8 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from .config import DAG, Params, read_yaml
+from .config import DAG, Params
+from .yaml_file import read_yaml
 
 LAST = "manifest"  # the stage that depends on everything and is described by its own output
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from . import lock, provenance
-from .config import Params, read_yaml
+from .config import Params
 from .errors import UserError
 from .files import REFERENCES, Places, read_json, sha256, write_json
 from .jobs import Job, jobs, pick
+from .yaml_file import read_yaml
 
 PACKAGE = Path(__file__).parent
 DVC_LOCK = Path("dvc.lock")

@@ -16,13 +16,14 @@ from typing import Any
 import psutil
 
 from . import lock
-from .config import CLAIMS, PARAMS, Params, load, read_yaml
+from .config import CLAIMS, PARAMS, Params, load
 from .errors import UserError
 from .files import Places, read_json, sha256, write_json
 from .jobs import Job, jobs
 from .made import Graph, changes, damaged_copy, deletable, digest, mending
 from .progress import clock
 from .provenance import commit, sources
+from .yaml_file import read_yaml
 
 # Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
 # were deleted.

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import CLAIMS, read_yaml
+from ..config import CLAIMS
 from ..errors import UserError
+from ..yaml_file import read_yaml
 from .verdicts import DESCRIPTIVE, TESTS
 
 CELL = ("sampler", "steps", "guidance", "arm")
