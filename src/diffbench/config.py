@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .files import Places
 from .validate import SIDES, check
 from .yaml_file import read_yaml
 
@@ -62,7 +63,10 @@ def raw(run: str) -> dict:
         return own
     if run not in preset_names():
         known = ", ".join(dict.fromkeys([str(own.get("name")), *preset_names()]))
-        raise UserError(f"run '{run}': no such run; params.yaml and the presets know {known}")
+        old = Places(run).results
+        renamed = f"; {old} is of a run that was renamed: name it in params.yaml again, or delete the folder"
+        left = renamed if run.replace("-", "").isalnum() and old.is_dir() else ""
+        raise UserError(f"run '{run}': no such run; params.yaml and the presets know {known}{left}")
     return preset(run)
 
 
