@@ -122,3 +122,11 @@ def test_the_benchmarks_name_no_module_that_is_not_there(benchmark):
     for path in sorted((ROOT / "benchmarks").glob("*.py")):
         benchmark(path.stem)
         assert sys.modules[path.stem].__doc__
+
+
+def test_batches_times_every_size_of_every_network(benchmark, at_root, tmp_path, capsys):
+    path = tmp_path / "batches.json"
+    assert benchmark("batches").main(["--preset", "smoke", "--rounds", "1", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["milliseconds"]
+    assert list(found) == ["ddpm", "sd1", "dit", "sd3"] and capsys.readouterr().out.count(" ms") == 20
+    assert all(list(row) == ["4", "7", "13", "25", "50"] and min(row.values()) > 0 for row in found.values())
