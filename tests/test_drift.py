@@ -140,6 +140,7 @@ PLUMBING = {
     "lock",
     "made",
     "manifest",
+    "yaml_file",
     "__init__",
     "__main__",
 }

@@ -7,9 +7,8 @@ from clones import fresh
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 KEYS = (
-    "compute.threads", "data.split_seed", "classifier.epochs", "training.ema", "sampling.clip",
-    "sampling.native.dit.steps", "sampling.arms.sd1.leading.steps", "evaluation.neighbours", "convergence.steps",
-    "probe.bins", "tune.seed", "paradigms.sd3.path", "paradigms.sd2.label",
+    "data.split_seed", "sampling.arms.sd1.leading.steps", "evaluation.neighbours", "probe.bins", "tune.seed",
+    "paradigms.sd3.path", "paradigms.sd2.label",
 )  # fmt: skip
 
 
