@@ -586,12 +586,17 @@ def test_the_claims_say_what_the_csv_does(opened, built):
     def spelled(value: str, unit: str) -> float:
         return math.exp(float(value)) if unit == "log ratio" else float(value)
 
-    for (title, verdict, effect, _), row in zip(shown, rows, strict=True):
+    for (title, verdict, effect, needs, _), row in zip(shown, rows, strict=True):
         assert title == f"{row['number']}. {row['title']}" and verdict.split(maxsplit=1)[1] == row["verdict"]
         printed = [float(text) for text in re.findall(r"-?[\d.]+", effect)]
         values = [spelled(row[name], row["unit"]) for name in ("effect", "low", "high") if row[name]]
         assert printed == pytest.approx(values, rel=6e-3, abs=1e-6), (title, effect)
         assert ("\u00d7" in effect) == (row["unit"] == "log ratio" and bool(row["effect"]))
+        if bar := re.fullmatch(r"above \u00d7?([-+]?[\d.]+)(, no worse)?", needs):
+            margin = (-1 if bar[2] else 1) * float(row["margin"])
+            assert float(bar[1]) == pytest.approx(spelled(margin, row["unit"]), rel=6e-3)
+        else:
+            assert needs == "" and not row["margin"], title
 
 
 def test_a_paradigm_is_highlighted_everywhere_and_let_go(opened):

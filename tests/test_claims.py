@@ -17,9 +17,11 @@ from diffbench import cli, config, manifest, tables
 from diffbench.claims import judge, measures
 from diffbench.claims.load import Part, load
 from diffbench.claims.measures import Context, Untestable, measure
+from diffbench.claims.verdicts import judge as verdict_of
 from diffbench.errors import UserError
 from diffbench.files import Places
 from diffbench.report import finding, page
+from diffbench.report.claims import bar, bounds
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
 NEW = ("joint_error", "sharpness", "contrast", "topology")
@@ -467,3 +469,22 @@ def test_effects_are_factors_or_signed_differences(value, unit, text):
     from diffbench.report.claims import amount
 
     assert amount(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("test", "unit", "said"),
+    [
+        ("difference", "log ratio", "above \u00d71.10"),
+        ("noninferior", "log ratio", "above \u00d70.909, no worse"),
+        ("equivalent", "difference", "-0.0953 to +0.0953"),
+        ("descriptive", "difference", ""),
+    ],
+)
+def test_a_claim_says_what_would_support_it(test, unit, said):
+    """And by the test itself: an interval just beyond it is supported, one around it is not."""
+    margin = math.log(1.1)
+    assert bar(test, margin, unit) == said and bar(test, math.nan, unit) == ""
+    if said and test != "equivalent":
+        limit = bounds(test, margin)[-1]
+        assert verdict_of(test, [limit + 0.010, limit + 0.011, limit + 0.012], margin).verdict == "supported"
+        assert verdict_of(test, [limit - 0.010, limit, limit + 0.010], margin).verdict != "supported"

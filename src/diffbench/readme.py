@@ -11,7 +11,7 @@ from . import tables
 from .compare.places import find
 from .errors import UserError
 from .files import REFERENCES, replacing
-from .report.claims import amount
+from .report.claims import amount, bar
 from .report.effects import NETWORKS
 from .report.finding import headline, number, tally
 
@@ -95,10 +95,9 @@ def facts(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
 
 
 def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
-    """The claims, each with the effect that its interval has to exceed: for "no worse" it lies on the worse side."""
-    rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left")
-    sign = rows.test.map({"difference": 1, "noninferior": -1})
-    return rows.assign(bar=sign * rows.margin).to_dict("records")
+    """The claims, each with what would support it."""
+    rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left").to_dict("records")
+    return [row | {"bar": bar(row["test"], row["margin"], row["unit"])} for row in rows]
 
 
 def drawn_at_random(floors: pd.DataFrame) -> pd.Series | None:

@@ -46,6 +46,15 @@ def bounds(test: str, margin: float) -> list[float]:
     return {"difference": [-margin, margin], "noninferior": [-margin], "equivalent": [-margin, margin]}.get(test, [])
 
 
+def bar(test: str, margin: float, unit: str) -> str:
+    """Where the interval of an effect has to lie for "supported", as text; empty for what is only described."""
+    limits = [] if pd.isna(margin) else [amount(limit, unit) for limit in bounds(test, margin)]
+    if not limits:
+        return ""
+    said = {"noninferior": f"above {limits[0]}, no worse", "equivalent": f"{limits[0]} to {limits[-1]}"}
+    return said.get(test, f"above {limits[-1]}")
+
+
 def plot(row: dict, effects: list[float]) -> Markup:
     """Every seed as a dot over the mean's 90% interval, with 0 (solid) and the margins (dashed), as SVG."""
     marks = bounds(row["test"], row["margin"])
@@ -130,6 +139,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "needed": needed(claim),
                 "interval_text": interval_words(claim),
                 "evidence": evidence(shown[0]) if shown else "",
+                "bar": bar(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }
