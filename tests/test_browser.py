@@ -579,6 +579,8 @@ def test_the_claims_say_what_the_csv_does(opened, built):
     """Verdict, effect and interval of every claim as printed; a log ratio as the factor that it stands for."""
     with (built[0].parent / "tables/claims.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
+    with (built[0].parent / "tables/claim_parts.csv").open(newline="") as handle:
+        parts = list(csv.DictReader(handle))
     page = opened().page
     shown = texts(page, "#claims .claims tbody tr")
     assert len(shown) == len(rows) > 10
@@ -588,6 +590,11 @@ def test_the_claims_say_what_the_csv_does(opened, built):
 
     for (title, verdict, effect, needs, _), row in zip(shown, rows, strict=True):
         assert title == f"{row['number']}. {row['title']}" and verdict.split(maxsplit=1)[1] == row["verdict"]
+        effect, _, chosen = effect.partition(")")
+        deciding = sum(part["claim"] == row["claim"] and part["decides"] == "True" for part in parts)
+        several = deciding > 1 and row["part"] != ""
+        weakest = "weakest" if row["combine"] == "all" else "strongest"
+        assert chosen.strip() == (f"{weakest} of {deciding}" if several else ""), title
         printed = [float(text) for text in re.findall(r"-?[\d.]+", effect)]
         values = [spelled(row[name], row["unit"]) for name in ("effect", "low", "high") if row[name]]
         assert printed == pytest.approx(values, rel=6e-3, abs=1e-6), (title, effect)

@@ -11,7 +11,7 @@ from . import tables
 from .compare.places import find
 from .errors import UserError
 from .files import REFERENCES, replacing
-from .report.claims import amount, bar
+from .report.claims import among, amount, bar
 from .report.effects import NETWORKS
 from .report.finding import headline, number, tally
 
@@ -95,9 +95,13 @@ def facts(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
 
 
 def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
-    """The claims, each with what would support it."""
+    """The claims, each with what would support it and how many comparisons it was chosen from."""
     rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left").to_dict("records")
-    return [row | {"bar": bar(row["test"], row["margin"], row["unit"])} for row in rows]
+    every = parts.to_dict("records")
+    return [
+        row | {"bar": bar(row["test"], row["margin"], row["unit"]), "among": among(row, every) if row["part"] else ""}
+        for row in rows
+    ]
 
 
 def drawn_at_random(floors: pd.DataFrame) -> pd.Series | None:

@@ -55,6 +55,15 @@ def bar(test: str, margin: float, unit: str) -> str:
     return said.get(test, f"above {limits[-1]}")
 
 
+def among(claim: dict, parts: list[dict]) -> str:
+    """Of how many comparisons a claim's effect is one, in words; empty where it is the only one.
+
+    The verdict is corrected for their number and the interval is not, so it may leave out 0 and decide nothing.
+    """
+    deciding = sum(row["claim"] == claim["claim"] and bool(row["decides"]) for row in parts)
+    return f"{'strongest' if claim['combine'] == 'any' else 'weakest'} of {deciding}" if deciding > 1 else ""
+
+
 def plot(row: dict, effects: list[float]) -> Markup:
     """Every seed as a dot over the mean's 90% interval, with 0 (solid) and the margins (dashed), as SVG."""
     marks = bounds(row["test"], row["margin"])
@@ -139,6 +148,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "needed": needed(claim),
                 "interval_text": interval_words(claim),
                 "evidence": evidence(shown[0]) if shown else "",
+                "among": among(claim, parts) if claim["part"] else "",
                 "bar": bar(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
