@@ -366,6 +366,20 @@ def test_one_engine_at_a_time(clone, monkeypatch, capsys):
     lock.let_dvc_in()
 
 
+def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_says(both, tmp_path):
+    clone = fresh(both, tmp_path)
+    rwlock = clone / lock.DVC_LIST
+    message = f"Unable to read RWLock-file '{lock.DVC_LIST}'"
+    assert message in " ".join((ROOT / "README.md").read_text().split())
+    rwlock.write_text("")
+    assert message in run("dvc", "repro", cwd=clone, code=255)
+    rwlock.unlink()
+    assert "up to date" in run("dvc", "repro", cwd=clone)
+    rwlock.write_text('{"write": {')
+    run("snakemake", "--cores", "1", cwd=clone)
+    assert "up to date" in run("dvc", "repro", cwd=clone)
+
+
 def test_dvc_beside_a_running_snakemake_deletes_nothing_and_a_killed_one_does_not_block(both, tmp_path):
     """DVC removes outputs before a stage could refuse; so what Snakemake has just trained must be refused before."""
     clone = fresh(both, tmp_path)
