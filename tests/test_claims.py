@@ -21,7 +21,7 @@ from diffbench.claims.verdicts import judge as verdict_of
 from diffbench.errors import UserError
 from diffbench.files import Places
 from diffbench.report import finding, page
-from diffbench.report.claims import bar, bounds
+from diffbench.report.claims import bounds, criterion
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
 NEW = ("joint_error", "sharpness", "contrast", "topology")
@@ -483,7 +483,7 @@ def test_effects_are_factors_or_signed_differences(value, unit, text):
 def test_a_claim_says_what_would_support_it(test, unit, said):
     """And by the test itself: an interval just beyond it is supported, one around it is not."""
     margin = math.log(1.1)
-    assert bar(test, margin, unit) == said and bar(test, math.nan, unit) == ""
+    assert criterion(test, margin, unit) == said and criterion(test, math.nan, unit) == ""
     if said and test != "equivalent":
         limit = bounds(test, margin)[-1]
         assert verdict_of(test, [limit + 0.010, limit + 0.011, limit + 0.012], margin).verdict == "supported"

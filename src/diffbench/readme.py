@@ -11,7 +11,7 @@ from . import tables
 from .compare.places import find
 from .errors import UserError
 from .files import REFERENCES, replacing
-from .report.claims import among, amount, bar
+from .report.claims import among, amount, criterion
 from .report.effects import NETWORKS
 from .report.finding import headline, number, tally
 
@@ -99,7 +99,11 @@ def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
     rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left").to_dict("records")
     every = parts.to_dict("records")
     return [
-        row | {"bar": bar(row["test"], row["margin"], row["unit"]), "among": among(row, every) if row["part"] else ""}
+        row
+        | {
+            "criterion": criterion(row["test"], row["margin"], row["unit"]),
+            "among": among(row, every) if row["part"] else "",
+        }
         for row in rows
     ]
 

@@ -46,7 +46,7 @@ def bounds(test: str, margin: float) -> list[float]:
     return {"difference": [-margin, margin], "noninferior": [-margin], "equivalent": [-margin, margin]}.get(test, [])
 
 
-def bar(test: str, margin: float, unit: str) -> str:
+def criterion(test: str, margin: float, unit: str) -> str:
     """Where the interval of an effect has to lie for "supported", as text; empty for what is only described."""
     limits = [] if pd.isna(margin) else [amount(limit, unit) for limit in bounds(test, margin)]
     if not limits:
@@ -149,7 +149,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "interval_text": interval_words(claim),
                 "evidence": evidence(shown[0]) if shown else "",
                 "among": among(claim, parts) if claim["part"] else "",
-                "bar": bar(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
+                "criterion": criterion(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }
