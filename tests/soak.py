@@ -3,7 +3,7 @@
     python tests/soak.py --kills 50 --seed 0 [--keep FOLDER]
 
 Each run is Snakemake's or DVC's. Each kill is SIGKILL, of the engine alone, of a stage alone or of both at once. After
-it the same command is given again, and nothing else but what the README says of one message of DVC's. A run that is
+it the same command is given again, and nothing else but what the README says of two messages of DVC's. A run that is
 killed five times is left to finish; its tables, weights, images and scores, all but what holds a clock's readings, must
 then be the bytes of the undisturbed run.
 """
@@ -22,6 +22,7 @@ import psutil
 from clones import cloned, differing, environment, run, steady
 
 from diffbench.lock import DVC_LIST
+from diffbench.made import DVC_LOCK
 
 ENGINES = {"snakemake": ["snakemake", "--cores", "2", "smoke"], "dvc": ["dvc", "repro"]}
 
@@ -106,11 +107,16 @@ def said(clone: Path) -> str:
 
 
 def mended(clone: Path) -> bool:
-    """Delete DVC's list of locks, as the README says, if DVC was killed while it wrote it and can read it no more."""
-    if f"Unable to read RWLock-file '{DVC_LIST}'" not in said(clone):
+    """Delete what DVC was killed in writing and can read no more, as the README says; whether there was such a file."""
+    output = said(clone)
+    if f"Unable to read RWLock-file '{DVC_LIST}'" in output:
+        broken = DVC_LIST
+    elif any(f"'./{DVC_LOCK}' {what}" in output for what in ("validation failed", "is invalid")):
+        broken = DVC_LOCK
+    else:
         return False
-    (clone / DVC_LIST).unlink()
-    print("DVC's list of locks was half written: deleted, as the README says", flush=True)
+    (clone / broken).unlink()
+    print(f"{broken} was half written: deleted, as the README says", flush=True)
     return True
 
 

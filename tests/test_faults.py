@@ -18,7 +18,7 @@ import torch
 from clones import edit_params, environment, fresh, planned, run
 from conftest import ROOT
 
-from diffbench import checkpoint, cli, config, lock, train
+from diffbench import checkpoint, cli, config, lock, made, train
 from diffbench.errors import UserError
 from diffbench.files import Places, sha256
 
@@ -377,6 +377,18 @@ def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_
     assert "up to date" in run("dvc", "repro", cwd=clone)
     rwlock.write_text('{"write": {')
     run("snakemake", "--cores", "1", cwd=clone)
+    assert "up to date" in run("dvc", "repro", cwd=clone)
+
+
+@pytest.mark.parametrize("half, message", [("", "validation failed"), ("stages: {data: [", "is invalid")])
+def test_a_dvc_killed_while_it_writes_its_lock_file_is_mended_as_the_readme_says(both, tmp_path, half, message):
+    clone = fresh(both, tmp_path)
+    assert f"`{message}`" in " ".join((ROOT / "README.md").read_text().split())
+    lock_file = clone / made.DVC_LOCK
+    lock_file.write_text(half)
+    assert message in run("dvc", "repro", cwd=clone, code=255)
+    lock_file.unlink()
+    run("python", "-m", "diffbench", "adopt", "smoke", cwd=clone)
     assert "up to date" in run("dvc", "repro", cwd=clone)
 
 
