@@ -27,7 +27,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        manifest_of(DEFAULT_RUN),
+        published(DEFAULT_RUN),
 
 
 # One target for each preset, and for params.yaml under its own name.
@@ -37,7 +37,7 @@ for _run in KNOWN_RUNS:
         name:
             _run
         input:
-            manifest_of(_run),
+            published(_run),
         localrule: True
 
 

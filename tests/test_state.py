@@ -49,6 +49,10 @@ def touch(clone):
     (clone / "params.yaml").touch()
 
 
+def delete(path):
+    return lambda clone: (clone / path).unlink()
+
+
 def add_paradigm(clone):
     rows = yaml.safe_load((clone / "params.yaml").read_text())["paradigms"]
     edit_params(clone, "paradigms.extra", rows["sd1"] | {"label": "Another"})
@@ -98,6 +102,21 @@ CHANGES = {
     ),
     "a comment and the order of keys": (reorder, {}, {}),
     "a touch": (touch, {}, {}),
+    "the page deleted": (
+        delete("reports/smoke/report.html"),
+        {"report": 1, "manifest": 1, "smoke": 1},
+        {"report": 1, "manifest": 1},
+    ),
+    "a table deleted": (
+        delete("reports/smoke/tables/claims.csv"),
+        {"claims": 1, "report": 1, "manifest": 1, "smoke": 1},
+        {"claims": 1, "report": 1},
+    ),
+    "the metrics deleted": (
+        delete("reports/smoke/metrics.json"),
+        jobs(),
+        {"aggregate": 1},
+    ),
     "the source of sampling": (
         append("src/diffbench/guidance.py", "\n# an edit\n"),
         jobs(sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS, probe=ALL_ROWS),

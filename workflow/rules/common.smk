@@ -179,6 +179,17 @@ def table_files(folder, stage=None):
     return [path.as_posix() for path in tables.files(Path(folder), stage)]
 
 
+def published(run):
+    """What a run leaves for its readers, and its last file.
+
+    The last file alone would not do as a target: Snakemake does not miss a deleted page that an existing manifest was
+    made from.
+    """
+    places = Places(run)
+    pages = (places.report, places.samples_poster, places.quality_poster, places.metrics)
+    return [manifest_of(run), *(page.as_posix() for page in pages), *table_files(places.tables)]
+
+
 def requested_runs():
     """The runs that were asked for on the command line, the default one if nothing was; single files are no run."""
     asked = set(workflow.dag_settings.targets or ["all"])
