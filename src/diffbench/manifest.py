@@ -26,8 +26,21 @@ from .provenance import commit, sources
 from .yaml_file import read_yaml
 
 # Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
-# were deleted.
-COMMIT = "from dvc.repo import Repo; Repo().commit(force=True, allow_missing=True, relink=False)"
+# were deleted. A DVC killed while it wrote its lock file leaves half of one, which it refuses to read; all that it
+# holds of a run is written here anew.
+COMMIT = """
+from pathlib import Path
+from dvc.dvcfile import LOCK_FILE, Lockfile
+from dvc.repo import Repo
+from dvc.utils.serialize import ParseError
+from dvc.utils.strictyaml import YAMLValidationError
+repo = Repo()
+try:
+    Lockfile(repo, LOCK_FILE).load()
+except (ParseError, YAMLValidationError):
+    Path(LOCK_FILE).unlink()
+repo.commit(force=True, allow_missing=True, relink=False)
+"""
 SHOWN = 20  # lines of differences that are printed
 
 
