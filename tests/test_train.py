@@ -160,7 +160,7 @@ def test_draws_of_time_are_uniform_and_even():
 def test_ema_is_a_weighted_mean_that_forgets_the_start():
     average, expected = torch.tensor([5.0]), 5.0
     for step in range(1, 200):
-        ema.update(average, torch.tensor([float(step)]), step, 0.999)
+        ema.update(average, torch.tensor([float(step)]), 1 - ema.decay(step, 0.999))
         rate = min(0.999, (1 + step) / (10 + step))
         expected = rate * expected + (1 - rate) * step
     assert float(average) == pytest.approx(expected, rel=1e-5)
@@ -231,7 +231,7 @@ def test_updates_are_those_of_torchs_adamw(smoke):
         trainer.weights.grad.copy_(gradient)
         other.grad = gradient.clone()
         theirs.param_groups[0]["lr"] = lr = 0.01 / (n + 1)
-        trainer.update(lr)
+        trainer.optimise(lr)
         theirs.step()
     assert torch.equal(trainer.weights, other)
 

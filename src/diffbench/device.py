@@ -54,6 +54,8 @@ def prepare(compute: Compute) -> torch.device:
     # It would also fill every new tensor with NaN, one more kernel for each. Nothing here reads what it did not write.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    # Compiled kernels are not chosen by a stopwatch, so sums keep their order from job to job.
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
     torch.backends.cudnn.allow_tf32 = False  # the classifier and every metric are promised float32
     return torch.device("cuda")
 

@@ -10,6 +10,6 @@ def decay(step: int, limit: float) -> float:
 
 
 @torch.no_grad()
-def update(average: Tensor, weights: Tensor, step: int, limit: float) -> None:
-    """Move the average towards the weights in place, after step number ``step``; both of one shape."""
-    average.lerp_(weights, 1 - decay(step, limit))
+def update(average: Tensor, weights: Tensor, share: float | Tensor) -> None:
+    """Move the average towards the weights in place by a share, ``1 - decay``; both of one shape."""
+    average.lerp_(weights, share)

@@ -107,32 +107,49 @@ class Trainer:
         self.prompts = torch.from_numpy(dataset.train.prompts).to(device)  # (N, 3)
         self.order = image_order(len(self.images), self.steps, training.batch_size, seed).to(device)
         self.generator = torch.Generator(device)
+        self.learn = Recorded(self) if device.type == "cuda" and params.compute.compile else self.update
 
     def step(self) -> None:
         """One update of the network and of its average."""
         training, n = self.params.training, self.done
-        index = self.order[n]
+        lr = self.paradigm.lr * min(1.0, (n + 1) / max(training.warmup, 1))
+        self.losses[n] = self.learn(*self.draw(n), lr, 1 - ema.decay(n + 1, training.ema))
+        self.done = n + 1
+        for row, mark in enumerate(self.marks):
+            if mark == self.done:
+                self.snapshots[row].copy_(self.ema)
+
+    def draw(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Images (B, 1, H, W), noise (B, 1, H, W), times (B,) and prompts (B, 3) or None of step n."""
+        training, index = self.params.training, self.order[n]
         x0 = self.images[index]  # (B, 1, H, W)
         self.generator.manual_seed(rng.seed_of(self.seed, "train", n))
         eps = torch.randn(x0.shape, device=self.device, generator=self.generator)
         u = spread_uniform(len(x0), self.generator)  # (B,)
         t = training_times(self.paradigm.times, u, self.denoiser.path.levels)
         prompt = drop_words(self.prompts[index], training, self.generator) if self.paradigm.conditional else None
+        return x0, eps, t, prompt
+
+    def update(
+        self, x0: Tensor, eps: Tensor, t: Tensor, prompt: Tensor | None, lr: float | Tensor, share: float | Tensor
+    ) -> Tensor:
+        """Learn from one batch and return its loss, ().
+
+        Args:
+            lr: learning rate.
+            share: of the new weights in their average.
+        """
         with autocast(self.device, self.params.compute.precision):
             value = loss(self.denoiser, x0, prompt, t, eps).mean()
         value.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, training.grad_clip)
-        self.update(self.paradigm.lr * min(1.0, (n + 1) / max(training.warmup, 1)))
+        torch.nn.utils.clip_grad_norm_(self.weights, self.params.training.grad_clip)
+        self.optimise(lr)
         self.weights.grad.zero_()
-        ema.update(self.ema, self.weights.detach(), n + 1, training.ema)
-        self.losses[n] = value.detach()
-        self.done = n + 1
-        for row, mark in enumerate(self.marks):
-            if mark == self.done:
-                self.snapshots[row].copy_(self.ema)
+        ema.update(self.ema, self.weights.detach(), share)
+        return value.detach()
 
     @torch.no_grad()
-    def update(self, lr: float) -> None:
+    def optimise(self, lr: float | Tensor) -> None:
         """One step of AdamW (arXiv:1711.05101) on all weights, in torch's fused kernel."""
         training = self.params.training
         adamw(
@@ -167,6 +184,43 @@ class Trainer:
             path.unlink()
             return False
         return True
+
+
+class Recorded:
+    """``Trainer.update`` recorded once as a CUDA graph and replayed on each batch.
+
+    A step is a thousand kernels of a few microseconds: launched one by one they keep a GPU waiting for the interpreter
+    two thirds of the time. Recording trains on a batch for a while and then puts everything back as it was.
+    """
+
+    def __init__(self, trainer: Trainer):
+        device = trainer.device
+        kept = [trainer.weights, trainer.ema, trainer.moments, trainer.count]
+        before = [tensor.detach().clone() for tensor in kept]
+        self.batch = trainer.draw(0)
+        self.lr, self.share = torch.zeros((), device=device), torch.zeros((), device=device)
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):  # whatever a first call sets up or compiles cannot be recorded
+            for _ in range(3):
+                trainer.update(*self.batch, self.lr, self.share)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.loss = trainer.update(*self.batch, self.lr, self.share)
+        with torch.no_grad():
+            for tensor, value in zip(kept, before, strict=True):
+                tensor.copy_(value)
+
+    def __call__(self, x0: Tensor, eps: Tensor, t: Tensor, prompt: Tensor | None, lr: float, share: float) -> Tensor:
+        """As ``Trainer.update``; the loss is overwritten by the next call."""
+        for place, value in zip(self.batch, (x0, eps, t, prompt), strict=True):
+            if place is not None:
+                place.copy_(value)
+        self.lr.fill_(lr)
+        self.share.fill_(share)
+        self.graph.replay()
+        return self.loss
 
 
 def curve(losses: Tensor, batch: int) -> list[dict[str, float]]:
