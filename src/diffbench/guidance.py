@@ -56,7 +56,8 @@ class Guided:
     ):
         self.denoiser, self.prompt, self.scale, self.clip = denoiser, prompt, scale, clip
         self.interval, self.share = interval, share
-        self.null = None if prompt is None else null.expand_as(prompt)  # (B, 3)
+        # Repeated, not expanded: a compiled network is compiled again for other strides.
+        self.null = None if prompt is None else null.repeat(len(prompt), 1)  # (B, 3)
         self.nfe = 0
 
     def scale_at(self, t: Tensor) -> float:
