@@ -237,6 +237,7 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
 
     denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last)
     denoiser.eval().requires_grad_(False)
+    model.fuse(denoiser, params.compute)
     theirs.eval().requires_grad_(False)
     images, steps = min(params.sampling.images, params.sampling.batch_size), params.sampling.guidance.sweep_steps
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)]

@@ -218,6 +218,7 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     trainer = train.Trainer(params, row, 0, where, dataset(params))
     step = middle(trainer.step, where, rounds)
     denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+    model.fuse(denoiser, params.compute)
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
     start = sample.starts(images, params.side, 0, "scored", where)
     count = 4

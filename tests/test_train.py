@@ -13,6 +13,8 @@ import torch
 from diffbench import checkpoint, ema, evaluate, flat, model, sample, train
 from diffbench.config import Cell, Training
 from diffbench.data import prompts, splits
+from diffbench.device import prepare
+from diffbench.errors import UserError
 
 
 class Interrupted(Exception):
@@ -234,6 +236,48 @@ def test_updates_are_those_of_torchs_adamw(smoke):
         trainer.optimise(lr)
         theirs.step()
     assert torch.equal(trainer.weights, other)
+
+
+@pytest.mark.parametrize("paradigm", ["sd1", "dit", "sd3"])
+def test_a_network_compiled_to_other_gradients_is_refused(smoke, places, monkeypatch, paradigm):
+    """As torch 2.11 does on CUDA, where one parameter's gradient was never written."""
+    compute = dataclasses.replace(smoke.compute, compile=True)
+    params, device = dataclasses.replace(smoke, compute=compute), torch.device("cpu")
+    dataset, row = splits.load(places.data), smoke.paradigms[paradigm]
+    monkeypatch.setattr(model, "fuse", lambda denoiser, compute: None)
+    same, plain = (train.Trainer(own, row, 0, device, dataset) for own in (params, smoke))
+    for trainer in (same, plain):
+        trainer.step()
+    assert torch.equal(same.weights, plain.weights), "the comparison leaves no trace"
+    found = same.gradients()
+    assert all(float(gradient.norm()) > 0 for gradient in found), "no gradient hides behind a gate that starts at zero"
+    assert train.disagreement(found, found) == 0
+    largest = max(range(len(found)), key=lambda i: float(found[i].norm()))
+    for factor in (0, 100, float("nan")):
+        others = [factor * gradient if i == largest else gradient for i, gradient in enumerate(found)]
+        assert not train.disagreement(found, others) < train.GRADIENTS_AGREE
+
+    def broken(denoiser, compute):
+        list(denoiser.net.parameters())[largest].register_hook(lambda gradient: 0 * gradient)
+
+    monkeypatch.setattr(model, "fuse", broken)
+    with pytest.raises(UserError, match=f"compiles {row.network} to wrong gradients"):
+        train.Trainer(params, row, 0, device, dataset)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")
+@pytest.mark.parametrize("paradigm", ["ddpm", "sd1", "dit", "sd3"])
+def test_recorded_steps_give_the_same_bytes(smoke, places, paradigm):
+    compute = dataclasses.replace(smoke.compute, device="cuda", precision="bf16")
+    dataset, found = splits.load(places.data), []
+    for graphs in (False, True):
+        params = dataclasses.replace(smoke, compute=dataclasses.replace(compute, graphs=graphs))
+        trainer = train.Trainer(params, params.paradigms[paradigm], 0, prepare(params.compute), dataset)
+        assert isinstance(trainer.learn, train.Recorded) == graphs
+        for _ in range(5):
+            trainer.step()
+        found.append([getattr(trainer, name).detach().cpu() for name in train.STATE])
+    assert all(torch.equal(plain, recorded) for plain, recorded in zip(*found, strict=True))
 
 
 def test_training_does_not_import_the_compiler():

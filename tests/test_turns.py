@@ -9,14 +9,14 @@ import pytest
 from diffbench import turns
 from diffbench.config import Compute
 
-COMPUTE = Compute(device="cuda", precision="bf16", threads=1, compile=False)
+COMPUTE = Compute(device="cuda", precision="bf16", threads=1, compile=False, graphs=False)
 HOLD = """
 import sys, time
 from pathlib import Path
 from diffbench import turns
 from diffbench.config import Compute
 turns.cuda_devices, turns.place = lambda: 1, lambda: Path(sys.argv[1])
-compute = Compute(device="cuda", precision="bf16", threads=1, compile=False)
+compute = Compute(device="cuda", precision="bf16", threads=1, compile=False, graphs=False)
 with turns.turn(compute, alone=sys.argv[2] == "alone"):
     print("has it", flush=True)
     time.sleep(60)
@@ -61,5 +61,5 @@ def test_who_does_not_time_shares(holder):
 
 def test_a_cpu_has_no_turns(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "place", lambda: tmp_path / "gpu.lock")
-    with turns.turn(Compute(device="cpu", precision="float32", threads=1, compile=False), alone=True):
+    with turns.turn(Compute(device="cpu", precision="float32", threads=1, compile=False, graphs=False), alone=True):
         assert not (tmp_path / "gpu.lock").exists()

@@ -76,6 +76,7 @@ class Compute:
     precision: str
     threads: int
     compile: bool
+    graphs: bool
 
 
 @dataclass(frozen=True, kw_only=True)

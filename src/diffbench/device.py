@@ -56,6 +56,7 @@ def prepare(compute: Compute) -> torch.device:
     torch.backends.cudnn.benchmark = False
     # Compiled kernels are not chosen by a stopwatch, so sums keep their order from job to job.
     os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
+    os.environ.setdefault("TORCHINDUCTOR_MIX_ORDER_REDUCTION", "0")  # wrong gradients in torch 2.10 to 2.13
     torch.backends.cudnn.allow_tf32 = False  # the classifier and every metric are promised float32
     return torch.device("cuda")
 

@@ -28,6 +28,7 @@ from .objective import loss
 from .progress import Progress
 from .times import training_times
 
+GRADIENTS_AGREE = 0.2  # in ``disagreement``; rounding to bf16 gives 0.04, unwritten parts gave 0.3 to 60,000
 CURVE = 100  # points of the loss curve in history.json
 STATE = ("weights", "ema", "moments", "count", "losses", "snapshots")  # what a resume point holds
 
@@ -81,6 +82,21 @@ def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.devi
     return hashlib.sha256(json.dumps([*facts, torch.__version__, device.type], sort_keys=True).encode()).hexdigest()
 
 
+def disagreement(expected: list[Tensor], found: list[Tensor]) -> float:
+    """The largest difference of a parameter's gradients over their size; NaN where one is not finite.
+
+    The size is at least that of a parameter with its share of the whole gradient: one that all but cancels out is
+    rounding, which compiling moves.
+    """
+    total = torch.stack([gradient.square().sum() for gradient in expected]).sum()
+    count = sum(gradient.numel() for gradient in expected)
+    ratios = [
+        (other - own).norm() / (own.norm() + (total * own.numel() / count).sqrt())
+        for own, other in zip(expected, found, strict=True)
+    ]
+    return float(torch.stack(ratios).max())
+
+
 class Trainer:
     """The state of a training run: network, average, moments and losses, saved and restored as one."""
 
@@ -93,7 +109,6 @@ class Trainer:
         # oneDNN and cuDNN convolve channels-last without reordering: 7 to 13% off a U-Net's step on a CPU.
         self.denoiser.to(device, memory_format=torch.channels_last)
         self.weights = flatten(self.denoiser.net)  # (P,)
-        model.fuse(self.denoiser, params.compute)
         self.ema = self.weights.detach().clone()  # (P,)
         # AdamW's state, for torch's functional form: the optimiser class imports the compiler, 1.6 s of every job.
         self.moments = torch.zeros(2, len(self.weights), device=device)  # of the gradient and of its square, (2, P)
@@ -107,7 +122,45 @@ class Trainer:
         self.prompts = torch.from_numpy(dataset.train.prompts).to(device)  # (N, 3)
         self.order = image_order(len(self.images), self.steps, training.batch_size, seed).to(device)
         self.generator = torch.Generator(device)
-        self.learn = Recorded(self) if device.type == "cuda" and params.compute.compile else self.update
+        if params.compute.compile:
+            self.compile()
+        self.learn = Recorded(self) if device.type == "cuda" and params.compute.graphs else self.update
+
+    def compile(self) -> None:
+        """Compile the network, and refuse to go on if its gradients are others than before.
+
+        torch 2.10 to 2.13 leave parts of some gradients unwritten on CUDA (pytorch issue 193061). ``device.prepare``
+        switches off what does it; all that showed it was a loss that did not fall.
+
+        Raises:
+            UserError: they are.
+        """
+        plain = self.gradients()
+        model.fuse(self.denoiser, self.params.compute)
+        error = disagreement(plain, self.gradients())
+        if not error < GRADIENTS_AGREE:
+            raise UserError(
+                f"compute.compile: true, but torch {torch.__version__} compiles {self.paradigm.network} to wrong "
+                f"gradients, off by {error:.2g} of their size; set it to false"
+            )
+
+    def gradients(self) -> list[Tensor]:
+        """The gradient of every parameter on the first batch, near the weights of now; nothing changes.
+
+        Not at them: gates and heads start at zero, and hide all gradients but their own.
+        """
+        before = self.weights.detach().clone()
+        noise = torch.randn(before.shape, generator=rng.generator("gradients"))
+        x0, eps, t, prompt = self.draw(0)
+        with torch.no_grad():
+            self.weights.add_(noise.to(self.device), alpha=0.02)
+        with autocast(self.device, self.params.compute.precision):
+            loss(self.denoiser, x0, prompt, t, eps).mean().backward()
+        found = [parameter.grad.clone() for parameter in self.denoiser.net.parameters()]
+        with torch.no_grad():
+            self.weights.copy_(before)
+        self.weights.grad.zero_()
+        return found
 
     def step(self) -> None:
         """One update of the network and of its average."""
