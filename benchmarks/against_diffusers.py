@@ -245,7 +245,7 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     start = sample.starts(images, params.side, 0, "scored", where)
 
     def ours() -> None:
-        with torch.inference_mode(), autocast(where, params.compute.precision):
+        with torch.no_grad(), autocast(where, params.compute.precision):  # as the sample stage
             sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     pairs = alternate(

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         taken: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(options.rounds + 1):  # the first settles caches and kernels
             for size in sizes:
-                with torch.inference_mode(), device.autocast(where, params.compute.precision):
+                with torch.no_grad(), device.autocast(where, params.compute.precision):
                     device.synchronise(where)
                     started = time.perf_counter()
                     for part in torch.arange(len(x), device=where).split(halves * size):

@@ -225,7 +225,7 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     cell = Cell(sampler=row.samplers[0], steps=count, guidance=scale)
 
     def draw() -> None:
-        with torch.inference_mode(), device.autocast(where, params.compute.precision):
+        with torch.no_grad(), device.autocast(where, params.compute.precision):  # as the sample stage
             sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     taken = middle(draw, where, max(3, rounds // 3)) / count

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -318,3 +319,27 @@ def test_compiled_networks_train_and_sample_the_same_but_for_rounding(smoke, pla
     assert any(not torch.equal(plain[name], fused[name]) for name in plain), "it was compiled"
     shift = np.abs(images - other)
     assert shift.max() <= 16 and (shift > 0).mean() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.parametrize(("paradigm", "steps"), [("sd3", "4"), ("sd1", "2"), ("sd1", "arms"), ("ddpm", "native")])
+def test_no_cells_clock_holds_a_compilation(smoke, places, monkeypatch, paradigm, steps):
+    """Not for guidance at 0, not for another sampler, and not for the second step."""
+    train.run(smoke, paradigm, 0)
+    torch._dynamo.reset()  # it gives up on code that earlier tests had compiled too often
+    graphs, timed = torch._dynamo.utils.counters["stats"], []
+
+    @contextmanager
+    def turn(compute, *, alone):
+        before = graphs["unique_graphs"]
+        yield
+        if alone:
+            timed.append(graphs["unique_graphs"] - before)
+
+    monkeypatch.setattr(sample, "turn", turn)
+    compiled = dataclasses.replace(smoke, compute=dataclasses.replace(smoke.compute, compile=True))
+    before = graphs["unique_graphs"]
+    sample.run(compiled, paradigm, 0, steps)
+    assert graphs["unique_graphs"] > before, "it was compiled"
+    assert timed == [0] * len(compiled.cells(paradigm, 0, steps))

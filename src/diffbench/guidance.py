@@ -56,7 +56,7 @@ class Guided:
     ):
         self.denoiser, self.prompt, self.scale, self.clip = denoiser, prompt, scale, clip
         self.interval, self.share = interval, share
-        # Repeated, not expanded: a compiled network is compiled again for other strides.
+        # Repeated, not expanded: a compiled network is compiled again for tensors of other strides.
         self.null = None if prompt is None else null.repeat(len(prompt), 1)  # (B, 3)
         self.nfe = 0
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,25 +82,14 @@ def generate(
     images, nfe, finite, first = [], 0, True, 0
     for noise in start.split(params.sampling.batch_size):
         asked = None if wanted is None else wanted[first : first + len(noise)]
-        with torch.inference_mode(), autocast(start.device, cell.precision or params.compute.precision):
+        # Not inference_mode: a compiled network is compiled again for tensors from inside it, from the second step on.
+        with torch.no_grad(), autocast(start.device, cell.precision or params.compute.precision):
             x, nfe = draw(denoiser, cell, asked, noise, first, seed, purpose, clip=params.sampling.clip)
         finite &= bool(torch.isfinite(x).all())
         images.append(splits.quantise(torch.nan_to_num(x), dataset.levels))
         first += len(noise)
         advance(len(noise))
     return np.concatenate(images), nfe, finite
-
-
-def warm_up(cell: Cell, *, compiled: bool) -> Cell:
-    """A short cell that calls the network as ``cell`` does: with or without guidance, in its precision.
-
-    Compiled code is made for the strides of its inputs too, and a sampler's own sums decide those from the second step
-    on.
-    """
-    guidance = 1.0 if cell.guidance in (0, 1) else 2.0
-    if compiled:
-        return replace(cell, arm="", steps=min(cell.steps, 3), guidance=guidance)
-    return Cell(sampler="ddim", steps=1, guidance=guidance, precision=cell.precision)
 
 
 def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
@@ -131,10 +119,12 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     drawn, facts, selected, choices = [], [], [], []
     if status == "ok":
         start = starts(sampling.images, side, seed, "scored", device)  # outside the clock: one draw for all cells
-        # Memory formats, kernels and caches settle on batches that are not timed, and what is compiled is compiled.
-        for cell in dict.fromkeys(warm_up(cell, compiled=params.compute.compile) for cell in cells):
+        # Memory formats, kernels and caches settle on batches that are not timed, with and without guidance and in each
+        # precision.
+        for cell in {(cell.guidance in (0, 1), cell.precision): cell for cell in cells}.values():
+            one = Cell(sampler="ddim", steps=1, guidance=cell.guidance, precision=cell.precision)
             with turn(params.compute, alone=False):
-                generate(denoiser, cell, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
+                generate(denoiser, one, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
     for cell in cells:
         if status != "ok":
             drawn.append(np.zeros((sampling.images, side, side), np.uint8))
