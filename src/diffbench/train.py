@@ -83,10 +83,13 @@ def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.devi
 
 
 def disagreement(expected: list[Tensor], found: list[Tensor]) -> float:
-    """The largest difference of a parameter's gradients over their size; NaN where one is not finite.
+    """The largest difference of a parameter's two gradients over their size; NaN where one is not finite.
 
     The size is at least that of a parameter with its share of the whole gradient: one that all but cancels out is
     rounding, which compiling moves.
+
+    Args:
+        expected, found: of every parameter, in its shape.
     """
     total = torch.stack([gradient.square().sum() for gradient in expected]).sum()
     count = sum(gradient.numel() for gradient in expected)
@@ -98,7 +101,11 @@ def disagreement(expected: list[Tensor], found: list[Tensor]) -> float:
 
 
 class Trainer:
-    """The state of a training run: network, average, moments and losses, saved and restored as one."""
+    """The state of a training run: network, average, moments and losses, saved and restored as one.
+
+    Raises:
+        UserError: params ask for a compiled network and its gradients are wrong; see ``compile``.
+    """
 
     def __init__(self, params: Params, paradigm: Paradigm, seed: int, device: torch.device, dataset: splits.Dataset):
         self.params, self.paradigm, self.seed, self.device = params, paradigm, seed, device
@@ -145,7 +152,7 @@ class Trainer:
             )
 
     def gradients(self) -> list[Tensor]:
-        """The gradient of every parameter on the first batch, near the weights of now; nothing changes.
+        """The gradient of every parameter, in its shape, on the first batch near the weights of now; nothing changes.
 
         Not at them: gates and heads start at zero, and hide all gradients but their own.
         """
@@ -243,7 +250,7 @@ class Recorded:
     """``Trainer.update`` recorded once as a CUDA graph and replayed on each batch.
 
     A step is a thousand kernels of a few microseconds: launched one by one they keep a GPU waiting for the interpreter
-    two thirds of the time. Recording trains on a batch for a while and then puts everything back as it was.
+    two thirds of the time. Recording trains on one batch a few times and then puts everything back as it was.
     """
 
     def __init__(self, trainer: Trainer):
