@@ -1,5 +1,6 @@
 """Sampling one trained network at one step count: all its samplers and guidance scales."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -92,6 +93,19 @@ def generate(
     return np.concatenate(images), nfe, finite
 
 
+def warm_ups(cells: list[Cell]) -> list[Cell]:
+    """One-step cells that call the network in every way that ``cells`` do: guided and not, in each precision.
+
+    On batches that are not timed memory formats, kernels and caches settle, and compiled code is made.
+    """
+    ways = [(cell.guidance not in (0, 1), cell.precision) for cell in cells]
+    ways += [(False, cell.precision) for cell in cells if cell.interval]  # outside it there is no guidance
+    return [
+        Cell(sampler="ddim", steps=1, guidance=2.0 if guided else 1.0, precision=precision)
+        for guided, precision in dict.fromkeys(ways)
+    ]
+
+
 def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     """The sample stage: images as uint8 (cells, N, H, W) in .npz, and what they cost beside it in .json.
 
@@ -119,12 +133,10 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     drawn, facts, selected, choices = [], [], [], []
     if status == "ok":
         start = starts(sampling.images, side, seed, "scored", device)  # outside the clock: one draw for all cells
-        # Memory formats, kernels and caches settle on batches that are not timed, with and without guidance and in each
-        # precision.
-        for cell in {(cell.guidance in (0, 1), cell.precision): cell for cell in cells}.values():
-            one = Cell(sampler="ddim", steps=1, guidance=cell.guidance, precision=cell.precision)
+        batches = start.split(sampling.batch_size)
+        for cell, batch in itertools.product(warm_ups(cells), {len(batch): batch for batch in batches}.values()):
             with turn(params.compute, alone=False):
-                generate(denoiser, one, prompt, start[: sampling.batch_size], dataset, params, seed, "warm-up")
+                generate(denoiser, cell, prompt, batch, dataset, params, seed, "warm-up")
     for cell in cells:
         if status != "ok":
             drawn.append(np.zeros((sampling.images, side, side), np.uint8))
