@@ -39,7 +39,7 @@ def test_params_ship_equal_to_the_full_preset(at_root):
         assert config.PARAMS.read_text() == (config.PRESETS / "mnist.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-short", "digits", "smoke"])
+@pytest.mark.parametrize("name", ["mnist", "mnist-small", "digits", "smoke"])
 def test_presets_are_valid_and_hold_the_five_recipes(workplace, name):
     params = config.load(name)
     recipes = [key for key, row in params.paradigms.items() if row.role == "recipe"]
@@ -67,7 +67,7 @@ def test_overlays_hold_only_differences(at_root):
             elif base.get(key) == value:
                 yield f"{where}{key}"
 
-    for name in ("mnist-short", "digits", "smoke"):
+    for name in ("mnist-small", "digits", "smoke"):
         overlay = read_yaml(config.PRESETS / f"{name}.yaml")
         assert [key for key in same(full, overlay) if "size" not in key] == []
 
@@ -80,7 +80,7 @@ def test_a_name_means_params_yaml_if_it_bears_it_and_the_preset_otherwise(workpl
     assert config.load("mnist").seeds == [0, 1, 2]
     edit(workplace / "params.yaml", at("name", "digits"))
     assert config.load("digits").seeds == [7], "an edited params.yaml under a preset's name is the run"
-    with pytest.raises(UserError, match=r"presets know digits, mnist, mnist-short, smoke$"):
+    with pytest.raises(UserError, match=r"presets know digits, mnist, mnist-small, smoke$"):
         config.load("mine")
     Path("results/mine").mkdir(parents=True)
     with pytest.raises(UserError, match=r"; results/mine is of a run that was renamed: name it in"):

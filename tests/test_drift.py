@@ -54,7 +54,7 @@ def ask(script, *arguments, cwd):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["smoke", "digits", "mnist", "mnist-short"])
+@pytest.fixture(scope="module", params=["smoke", "digits", "mnist", "mnist-small"])
 def graphs(request, tmp_path_factory):
     """Both graphs of a preset that is params.yaml, by the set of their outputs."""
     folder = tmp_path_factory.mktemp("drift")

@@ -270,6 +270,84 @@ def test_nearest_agrees_with_scipy(monkeypatch):
         assert found[3] == 0
 
 
+def by_all_distances(images: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Distances (N, M) of uint8 images to training images in float64, one image at a time."""
+    rows, others = (pixels(each, dtype=torch.float32).double() for each in (images, train))
+    return np.stack([(row - others).square().sum(dim=1).sqrt().numpy() for row in rows])
+
+
+def copies_of(train: np.ndarray, threshold: float) -> pixel.Memorisation:
+    pca = pixel.PCA(train)
+    return pixel.Memorisation(train, threshold, pca, pca(train))
+
+
+@given(
+    seed=st.integers(0, 9999),
+    train=st.integers(2, 60),
+    count=st.integers(1, 30),
+    side=st.integers(2, 6),
+    base=st.sampled_from([0, 120, 250]),
+    span=st.sampled_from([1, 5]),
+    components=st.integers(1, 64),
+    chunk=st.sampled_from([2000, 7]),
+    above=st.sampled_from([-1, 0, 1]),
+)
+@settings(max_examples=150)
+def test_copies_are_found_among_components_as_among_all_distances(
+    seed, train, count, side, base, span, components, chunk, above
+):
+    """Thresholds are distances that occur, or the next number: a pair more or less is another share."""
+    generator = np.random.default_rng(seed)
+    real = generator.integers(base, base + span + 1, (train, side, side), np.uint8)
+    real[1] = real[0]
+    real[0, 0, 0] ^= 1  # the others may all be the same, but some must differ
+    images = generator.integers(base, base + span + 1, (count, side, side), np.uint8)
+    images[::3] = real[generator.integers(0, train, len(images[::3]))]
+    images[1::9], images[2::9], images[3::9] = 0, real.mean(axis=0), 255 - images[3::9]
+    distances = by_all_distances(images, real)
+    threshold = float(generator.choice(distances.min(axis=1)))
+    threshold = threshold if above == 0 else float(np.nextafter(threshold, above * np.inf))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixel, "COMPONENTS", components)
+        patch.setattr(pixel, "CHUNK", chunk)
+        patch.setattr(pixel, "BLOCK", chunk + 4)
+        assert copies_of(real, threshold)(images) == (distances < threshold).any(axis=1).mean()
+
+
+def test_many_near_pairs_are_compared_a_few_at_a_time(monkeypatch):
+    """Noise outside the component hides that no image is a copy, so every pair is compared."""
+    generator = np.random.default_rng(4)
+    train = np.zeros((40, 4, 4), np.uint8)
+    train[::2, 0, 0] = 1
+    images = generator.integers(200, 256, (30, 4, 4), np.uint8)
+    images[:, 0, 0] = 0
+    monkeypatch.setattr(pixel, "CHUNK", 32)
+    sizes, apart = [], pixel.apart
+    monkeypatch.setattr(pixel, "apart", lambda left, right: sizes.append(len(left)) or apart(left, right))
+    assert copies_of(train, 1.0)(images) == 0
+    assert sum(sizes) == 30 * 40 and max(sizes) == 32
+    sizes.clear()
+    images[:] = 0
+    assert copies_of(train, 1.0)(images) == 1
+    assert sum(sizes) <= 64, "an image that is a copy is compared no further"
+
+
+def test_memorisation_of_digits_is_that_of_all_distances_with_or_without_the_stored_threshold(smoke, places):
+    dataset = splits.load(places.data)
+    train, test = dataset.train.images, dataset.test.images
+    real, _ = reference_sets(smoke, dataset, torch.device("cpu"))
+    distances = by_all_distances(test, train)
+    assert real.near == pixel.copy_distance(train, test) == np.quantile(distances.min(axis=1), pixel.NEAR)
+    images = np.concatenate([test[:100], train[:50], np.zeros_like(test[:2]), test[:50] // 2 + train[:50] // 2])
+    expected = (by_all_distances(images, train) < real.near).any(axis=1).mean()
+    samples = Samples(images, torch.zeros(len(images), 1), torch.zeros(len(images), 10), None)
+    for known in (real, Real(**vars(real) | {"near": None})):
+        assert pixel.family(known)(samples)["memorisation"] == expected
+    assert 0.25 < expected < 0.6
+    with pytest.raises(ValueError, match="no images"):
+        copies_of(train, real.near)(images[:0])
+
+
 def test_errors_are_of_each_word_and_of_any(smoke, places):
     dataset = splits.load(places.data)
     test = dataset.test

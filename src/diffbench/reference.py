@@ -17,6 +17,7 @@ from .errors import UserError
 from .files import Places, replacing, write_json
 from .metrics import measure
 from .metrics.frechet import Frechet, by_torchmetrics
+from .metrics.pixel import copy_distance
 from .metrics.sets import Real, Samples
 
 
@@ -49,7 +50,7 @@ def random_draws(features: Tensor, count: int, draws: int = DRAWS) -> Iterator[T
 
 
 def run(params: Params) -> None:
-    """Write reference.npz (features of each split) and reference.json (the floors).
+    """Write reference.npz (features of each split, and how near a copy is) and reference.json (the floors).
 
     Raises:
         UserError: no such device, or an input is missing or damaged.
@@ -65,9 +66,10 @@ def run(params: Params) -> None:
     manifold_rows = subset(dataset.train.labels, params.sampling.images, "manifold")
     test_rows = subset(dataset.test.labels, params.sampling.images, "floor")
     neighbourhood = features["train"][torch.from_numpy(manifold_rows).to(device)]
+    near = copy_distance(dataset.train.images, dataset.test.images, device)
     real = Real(
         features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds, dataset.train.images,
-        dataset.train.labels, dataset.test.images,
+        dataset.train.labels, dataset.test.images, near,
     )  # fmt: skip
     rows = torch.from_numpy(test_rows).to(device)
     test = Samples(
@@ -86,7 +88,7 @@ def run(params: Params) -> None:
     ]
     with replacing(places.reference) as temporary:
         arrays = {name: value.cpu().numpy() for name, value in features.items()}
-        np.savez_compressed(temporary, **arrays, manifold_rows=manifold_rows)
+        np.savez_compressed(temporary, **arrays, manifold_rows=manifold_rows, near=near)
     theirs = by_torchmetrics(features["train"], test.features)
     # Its eigenvalues of an unsymmetric, rank-deficient product are off by rounding that grows with the features' scale:
     # by 4e-6 of the distance where more than half of 128 features are dead.

@@ -9,7 +9,9 @@ from .sets import Real, Samples, pixels
 
 COMPONENTS = 64
 CHUNK = 2000  # images held as float64, or rows of a distance matrix, at once
+BLOCK = 1000  # training images that samples are compared with at once: their distances stay in the cache
 NEAR = 0.05  # quantile of the real test images' nearest distances below which a sample counts as a copy
+SLACK = 1e-4  # relative, of distances in components; float32 errs by less than a tenth of it
 
 
 class PCA:
@@ -48,6 +50,11 @@ class PCA:
         return torch.cat(parts)
 
 
+def apart(images: Tensor, others: Tensor) -> Tensor:
+    """Euclidean distance (N,) of each row of float32 pixels (N, P) to the same row of the others, in float64."""
+    return (images.double() - others.double()).square().sum(dim=1).sqrt()
+
+
 def nearest(images: np.ndarray, reference: Tensor) -> np.ndarray:
     """Euclidean distance of each uint8 image (N, H, W) to its nearest row of float32 pixels (M, P), (N,) float64.
 
@@ -67,8 +74,37 @@ def nearest(images: np.ndarray, reference: Tensor) -> np.ndarray:
             closer = value < best if best is not None else torch.ones_like(value, dtype=torch.bool)
             best = torch.where(closer, value, best) if best is not None else value
             index = torch.where(closer, where + first, index) if index is not None else where
-        found.append((rows.double() - reference[index].double()).square().sum(dim=1).sqrt())
+        found.append(apart(rows, reference[index]))
     return torch.cat(found).cpu().numpy()
+
+
+def copy_distance(train: np.ndarray, test: np.ndarray, device: torch.device | str = "cpu") -> float:
+    """Distance that all but ``NEAR`` of the test images (T, H, W) keep from every training image (N, H, W), both uint8.
+
+    It takes every distance between the two splits, so the reference stage finds it once for all others.
+    """
+    return float(np.quantile(nearest(test, pixels(train, device, torch.float32)), NEAR))
+
+
+def nearer(
+    images: np.ndarray, others: np.ndarray, pairs: np.ndarray, threshold: float, device: torch.device | str
+) -> np.ndarray:
+    """Which images are nearer than the threshold to one of the others that they are paired with, (N,) bool.
+
+    Args:
+        images: uint8 (N, H, W).
+        others: uint8 (M, H, W).
+        pairs: indices of one of the others and of an image, (K, 2).
+        threshold: the distance.
+        device: where to compute.
+    """
+    found = np.zeros(len(images), bool)
+    for start in range(0, len(pairs), CHUNK):
+        some = pairs[start : start + CHUNK]
+        other, index = some[~found[some[:, 1]]].T  # one near image is enough
+        left, right = (pixels(rows, device, torch.float32) for rows in (images[index], others[other]))
+        found[index[(apart(left, right) < threshold).cpu().numpy()]] = True
+    return found
 
 
 class Memorisation:
@@ -76,15 +112,20 @@ class Memorisation:
 
     Real images score about ``NEAR`` by construction: some people write alike.
 
+    No projection lengthens a distance. So only pairs that are near in principal components need their distance, and
+    that leaves a few pairs a sample.
+
     Args:
         train: training images, uint8 (N, H, W).
-        test: test images, uint8 (T, H, W).
-        device: where to compute.
+        threshold: distance below which an image counts as a copy, as of ``copy_distance``.
+        pca: principal components, of any images.
+        coordinates: of the training images in them, (N, C).
     """
 
-    def __init__(self, train: np.ndarray, test: np.ndarray, device: torch.device | str = "cpu"):
-        self.train = pixels(train, device, torch.float32)
-        self.threshold = float(np.quantile(nearest(test, self.train), NEAR))
+    def __init__(self, train: np.ndarray, threshold: float, pca: PCA, coordinates: Tensor):
+        self.train, self.threshold, self.pca = train, threshold, pca
+        self.coordinates = coordinates.float()
+        self.squares = self.coordinates.square().sum(dim=1)  # (N,)
 
     def __call__(self, images: np.ndarray) -> float:
         """The share for uint8 images (N, H, W).
@@ -94,14 +135,33 @@ class Memorisation:
         """
         if len(images) == 0:
             raise ValueError("no images")
-        return float((nearest(images, self.train) < self.threshold).mean())
+        return sum(self._copies(images[i : i + CHUNK]) for i in range(0, len(images), CHUNK)) / len(images)
+
+    def _copies(self, images: np.ndarray) -> int:
+        """How many of at most ``CHUNK`` images (N, H, W) are copies."""
+        coordinates, device = self.pca(images).float(), self.coordinates.device
+        own = coordinates.square().sum(dim=1)
+        # The distances below lack the image's own square, so their limit does too. They err with the squares that they
+        # are the difference of, and pixels, which are float32 too, by what does not shrink with the coordinates.
+        limit = (self.threshold + SLACK) ** 2 + SLACK * (own + self.squares.max()) - own
+        left = np.arange(len(images))  # not known to be copies
+        for first in range(0, len(self.train), BLOCK):
+            part, rows = slice(first, first + BLOCK), torch.from_numpy(left).to(device)
+            squares = self.squares[part, None]
+            distance = torch.addmm(squares, self.coordinates[part], coordinates[rows].T, alpha=-2)  # (part, rows)
+            pairs = (distance < limit[rows]).nonzero().cpu().numpy()
+            left = left[~nearer(images[left], self.train[part], pairs, self.threshold, device)]
+        return len(images) - len(left)
 
 
 def family(real: Real):
     """Frechet distance in principal components of the training pixels, and the share of near copies."""
     device = real.features.device
-    pca, copies = PCA(real.images, device), Memorisation(real.images, real.test_images, device)
-    distance = Frechet(pca(real.images))
+    pca = PCA(real.images, device)
+    coordinates = pca(real.images)
+    distance = Frechet(coordinates)
+    near = copy_distance(real.images, real.test_images, device) if real.near is None else real.near
+    copies = Memorisation(real.images, near, pca, coordinates)
 
     def score(samples: Samples) -> dict[str, float]:
         return {"pca_fid": distance(pca(samples.images)), "memorisation": copies(samples.images)}

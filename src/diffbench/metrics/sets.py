@@ -25,6 +25,7 @@ class Real:
         images: the training split, uint8 (N, H, W).
         labels: its digits, (N,).
         test_images: the whole test split, uint8 (T, H, W).
+        near: distance to a training image below which a sample counts as a copy; None where it is not known yet.
 
     Raises:
         ValueError: images are not uint8 (N, H, W), or there are not as many features, images and labels.
@@ -37,6 +38,7 @@ class Real:
     images: np.ndarray
     labels: np.ndarray
     test_images: np.ndarray
+    near: float | None = None
 
     def __post_init__(self):
         _check(self.images)
