@@ -1,5 +1,5 @@
 # snakemake --cores all          params.yaml; where that is the shipped benchmark and there is no CUDA device, digits
-# snakemake --cores all digits   a preset by its name: mnist, mnist-short, digits or smoke
+# snakemake --cores all digits   a preset by its name: mnist, mnist-small, digits or smoke
 # snakemake --cores all workflow/tuning/digits.csv   the search for learning rates that the preset was set by
 #
 # Every rule has the run's name as a wildcard, so a job means the same on a head node without a GPU, on a node that has
@@ -43,17 +43,17 @@ for _run in KNOWN_RUNS:
 
 onstart:
     for run in requested_runs():
-        print(disk.summary(params_of(run)))
+        say(disk.summary(params_of(run)))
 
 
 onsuccess:
     for run in requested_runs():
         shell(f"{PYTHON} -m diffbench finding {run}")
-    print(f"elapsed: {elapsed()}")
+    say(f"elapsed: {elapsed()}")
     if requested_runs() == [DEFAULT_RUN]:
-        print(WHY)
+        say(WHY)
 
 
 onerror:
-    print("Some jobs failed: their last lines are above, their logs under logs/.")
-    print("Mend what they name and give the same command again: what is done stays done.")
+    say("Some jobs failed: their last lines are above, their logs under logs/.")
+    say("Mend what they name and give the same command again: what is done stays done.")

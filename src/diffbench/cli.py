@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import resource
 import shutil
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
@@ -164,6 +166,7 @@ STAGES = {
     "tune": (_tune, "score one learning rate, or collect the search's table"),
 }
 NEEDS_PARADIGM = ("train", "sample", "evaluate", "convergence", "probe")
+ON_REQUEST = ("adopt", "verify", "prune", "disk", "finding")  # the stages that no engine runs as a job
 
 
 class _Plain(yaml.SafeDumper):
@@ -305,8 +308,11 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.seed not in params.seeds:
                 raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
         with recording(params, command_line(arguments)) as needed, _turn(params, arguments):
+            started = time.monotonic()
             if needed:
                 STAGES[arguments.command][0](params, arguments)
+        if needed and arguments.command not in ON_REQUEST:
+            print(spent(arguments.command, time.monotonic() - started))  # with the record written: a pipe may be shut
     except UserError as error:
         return complain(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -325,6 +331,20 @@ def _turn(params: config.Params, arguments: argparse.Namespace) -> AbstractConte
     """A turn on the GPU for the stages that use it and time nothing; sampling takes its own."""
     used = arguments.command in ("classifier", "reference", "train", "evaluate", "convergence", "probe", "tune")
     return turn(params.compute, alone=False) if used else nullcontext()
+
+
+def spent(stage: str, seconds: float) -> str:
+    """What this process's job took, for the end of its log: its time and the most memory it held.
+
+    The interpreter and its libraries count. ``benchmarks/memory.py`` reads these lines.
+    """
+    held = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
+    line = f"{stage}: {seconds:.1f} s, at most {held / 1e6:.0f} MB resident"
+    torch = sys.modules.get("torch")  # not imported for this: some stages do without
+    if torch is None or not torch.cuda.is_initialized():
+        return line
+    # What the allocator took it keeps, while its own count of the peak is set back before each sampled cell.
+    return f"{line}, {torch.cuda.memory_reserved() / 1e6:.0f} MB on the GPU"
 
 
 SMALLER = "choose smaller batches or networks in params, run fewer jobs at once, or use a larger machine"

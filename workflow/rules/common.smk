@@ -122,8 +122,12 @@ def extensions(*kinds):
 
 
 def gpus(wildcards):
-    """Places on the GPU a job asks for: one where its run's device is CUDA, so that the cap does not hold on a CPU."""
-    return int(params_of(wildcards.run).compute.device == "cuda")
+    """Places on the GPU a job asks for: one where its run's device is CUDA, so that the cap does not hold on a CPU.
+
+    With `auto` it is CUDA where this machine has it.
+    """
+    device = params_of(wildcards.run).compute.device
+    return int(device == "cuda" or (device == "auto" and params_files.cuda_devices() > 0))
 
 
 def threads_of(wildcards):
@@ -200,6 +204,12 @@ def requested_runs():
 def elapsed():
     """Time since the Snakefile was read."""
     return clock(time.time() - STARTED)
+
+
+def say(text):
+    """Print a line at once and in one piece: Snakemake writes its own lines from another thread."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def asked_runs():
