@@ -2,6 +2,7 @@
 
     python benchmarks/floors.py                              # this device, digits without CUDA
     python benchmarks/floors.py --plan mnist                 # the full run on an H200, by arithmetic alone
+    python benchmarks/floors.py --plan mnist --measured      # the same from kernels that were timed on an H200
     python benchmarks/floors.py --scoring mnist              # what scoring one of its cells takes here
 
 For each network of a preset: FLOPs of a training step and of a guided sampling step (matrix products, convolutions and
@@ -11,7 +12,8 @@ arithmetic floor, which no code goes below, and the traffic, which a cache or fu
 the measured time, and the share of it that the arithmetic floor is.
 
 From it follows the run, stage by stage: the same counts times the steps, cells and images of the preset, at the
-measured time of each or, with ``--plan``, at an H200's peaks.
+measured time of each or, with ``--plan``, at an H200's peaks. ``--measured`` scales what was timed on an H200 to
+other sizes of the same networks.
 """
 
 import argparse
@@ -22,11 +24,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from common import add_arguments, circumstances, dataset, setting, write
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,32 +50,102 @@ SCALE = 2.0  # guidance of the timed sampling step
 H200 = {"bf16": 989e12, "float32": 67e12, "float64": 67e12, "bytes": 4.8e12}  # dense peaks of NVIDIA's data sheet
 
 
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of a network on an H200 in bf16 and uncompiled, and the size and the commit that it was timed at.
+
+    Attributes:
+        step: a training step of 256 images, recorded, or its kernels alone.
+        evaluation: one evaluation of 5,000 images.
+        called: a training step that is not recorded, so that the GPU waits for the interpreter.
+    """
+
+    commit: str
+    size: dict
+    step: float
+    evaluation: float
+    called: float
+
+
+# From README.md, "First look at an H200". The U-Net was called at dd87db1, at other widths with the same operations.
+TIMED_BATCH, TIMED_IMAGES = 256, 5000
+TIMED = {
+    "unet": Timed(
+        "5532c76",
+        {"channels": [32, 64, 80], "blocks": 2, "attention": 2, "heads": 2, "context": 64},
+        step=0.0234,
+        evaluation=0.125,
+        called=0.0729,
+    ),
+    "dit": Timed(
+        "dd87db1", {"width": 128, "depth": 6, "heads": 4, "patch": 2}, step=0.0107, evaluation=0.055, called=0.0308
+    ),
+    "mmdit": Timed(
+        "dd87db1", {"width": 96, "depth": 6, "heads": 4, "patch": 2}, step=0.0116, evaluation=0.057, called=0.0423
+    ),
+}
+# FLOP/s of products this small, assumed: a fifth and a half of the peaks. The first look had a U-Net's convolutions at
+# more than a third.
+PRODUCTS = {"bf16": 200e12, "float32": 33e12}
+KERNELS = 3500 / 1235  # of each operation: 3,000 to 4,000 in the U-Net's step, of which 1,235 are counted here
+KERNEL = 3e-6  # seconds that a kernel takes at least in a recorded step, assumed
+START, TOGETHER = 8.0, 4  # seconds that a job takes to start on that machine, and jobs that share its GPU
+
+
 class Traffic(TorchDispatchMode):
-    """Counts the bytes of what each operation reads and writes; views move nothing."""
+    """Counts operations, and the bytes of what each reads and writes; views move nothing and do not count."""
 
     def __init__(self):
         super().__init__()
-        self.bytes = 0
+        self.bytes, self.operations = 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if not (func.is_view or func is torch.ops.aten._unsafe_view.default):
             tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
+            self.operations += 1
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return out
 
 
-def counted(row: Paradigm, side: int, batch: int, *, training: bool) -> tuple[int, int]:
-    """FLOPs and bytes of one batch through a network, and back where it trains; in float32, on nothing but shapes."""
+class Fused(TorchFunctionMode):
+    """Attention as the one operation that it is on a GPU; on nothing but shapes torch would write out its scores."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_efficient_attention(*args, None, torch.is_grad_enabled())[0]
+        return func(*args, **(kwargs or {}))
+
+
+class Counts(NamedTuple):
+    """What one batch costs a network."""
+
+    flops: int
+    bytes: int
+    operations: int
+
+
+def counts(row: Paradigm, side: int, batch: int, *, training: bool, fused: bool) -> Counts:
+    """One batch through a network, and back where it trains; in float32, on nothing but shapes."""
     with torch.device("meta"):
         net = model.build(row, side).net
         x, t = torch.zeros(batch, 1, side, side), torch.zeros(batch)
         prompt = torch.zeros(batch, 3, dtype=torch.long) if row.conditional else None
-        with Traffic() as traffic, FlopCounterMode(display=False) as flops, torch.set_grad_enabled(training):
+        with (
+            Fused() if fused else nullcontext(),
+            Traffic() as traffic,
+            FlopCounterMode(display=False) as flops,
+            torch.set_grad_enabled(training),
+        ):
             out = net(x, t, prompt)
             if training:
                 out.square().mean().backward()
-    return flops.get_total_flops(), traffic.bytes
+    return Counts(flops.get_total_flops(), traffic.bytes, traffic.operations)
+
+
+def counted(row: Paradigm, side: int, batch: int, *, training: bool) -> tuple[int, int]:
+    """FLOPs and bytes of one batch, each operation a pass of its own."""
+    return counts(row, side, batch, training=training, fused=False)[:2]
 
 
 def fastest(call: Callable[[], object], where: torch.device, rounds: int) -> float:
@@ -322,18 +398,95 @@ def plan(params: Params) -> list[dict]:
     return rows
 
 
+class Seconds(NamedTuple):
+    """What a network takes on an H200."""
+
+    step: float  # of training
+    image: float  # of one image's evaluation in a batch
+    exact: float  # the same in float32
+
+
+def scaled(row: Paradigm, params: Params) -> Seconds:
+    """The seconds that were timed, taken to the size of a row.
+
+    What matrix products and convolutions do not take of a timed step goes with the bytes that operations move:
+    "Most of an evaluation is not convolutions but norms in float32 and copies". Smaller maps do not make a kernel
+    shorter than KERNEL, nor the interpreter faster, which calls each operation of sampling anew.
+
+    Raises:
+        SystemExit: a network that was not timed.
+    """
+    if row.network not in TIMED:
+        sys.exit(f"{row.network}: not timed on an H200; known: {', '.join(TIMED)}")
+    timed, batch = TIMED[row.network], params.training.batch_size
+    known = replace(row, size=timed.size, conditional=True)
+    call = timed.called / counts(known, params.side, TIMED_BATCH, training=True, fused=True).operations
+    seconds = {}
+    for training, whole in ((True, timed.step), (False, timed.evaluation * TIMED_BATCH / TIMED_IMAGES)):
+        old, new = (counts(each, params.side, TIMED_BATCH, training=training, fused=True) for each in (known, row))
+        moved = (whole - old.flops / PRODUCTS["bf16"]) * new.bytes / old.bytes
+        least = new.operations * (KERNEL * KERNELS if training and params.compute.graphs else call)
+        # float32 moves at most twice the bytes.
+        seconds[training] = [new.flops / PRODUCTS["bf16"] + moved, new.flops / PRODUCTS["float32"] + 2 * moved, least]
+    (step, _, short), (image, exact, wait) = seconds[True], seconds[False]
+    images = min(params.sampling.batch_size, params.sampling.images)
+    return Seconds(
+        max(step * batch / TIMED_BATCH, short), max(image / TIMED_BATCH, wait / images),
+        max(exact / TIMED_BATCH, wait / params.probe.images),
+    )  # fmt: skip
+
+
+def plan_measured(params: Params) -> list[dict]:
+    """Seconds of the GPU that each stage takes on an H200, from what was timed there."""
+    same = kinds(params)
+    taken = {key: scaled(params.paradigms[key], params) for key in dict.fromkeys(same.values())}
+    head = f"{'network':<14}{'size':<74}{'step':>10}{'5,000 images':>15}"
+    print(head, "-" * len(head), sep="\n")
+    for key, each in taken.items():
+        size = ", ".join(f"{name} {value}" for name, value in params.paradigms[key].size.items())
+        step, images = f"{1e3 * each.step:.1f} ms", f"{5e6 * each.image:.1f} ms"
+        print(f"{key:<14}{size:<74}{step:>10}{images:>15}")
+    rows = []
+    for name, stage in planned(params).items():
+        work = Counter()
+        for key, n in stage.training_steps.items():
+            work[params.paradigms[key].network] += n * taken[same[key]].step
+        for key, n in stage.evaluations.items():
+            each = taken[same[key]]
+            work[params.paradigms[key].network] += n * (each.exact if name == "probe" else each.image)
+        seconds = {network: work[network] for network in TIMED}
+        rows.append({"stage": name, "jobs": stage.jobs, "cells": stage.cells, **seconds, "gpu": sum(work.values())})
+    head = f"{'stage':<14}{'jobs':>6}{'cells':>7}" + "".join(f"{network:>10}" for network in TIMED) + f"{'GPU':>10}"
+    print("\n" + head, "-" * len(head), sep="\n")
+    total = {name: sum(row[name] for row in rows) for name in rows[0] if name != "stage"}
+    for row in [*rows, {"stage": "all", **total}]:
+        print(
+            f"{row['stage']:<14}{row['jobs']:>6}{row['cells']:>7}"
+            + "".join(f"{row[network]:>8.0f} s" for network in (*TIMED, "gpu"))
+        )
+    commits = ", ".join(f"{network} at {timed.commit}" for network, timed in TIMED.items())
+    starts = total["jobs"] * START / TOGETHER
+    print(f"\nScaled from an H200 in bf16, uncompiled, training steps recorded: {commits}.")
+    print(f"Beside it {total['jobs']} starts of {START:.0f} s, {TOGETHER} at a time {starts:.0f} s. No scoring.")
+    return rows
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, rounds=15)
     parser.add_argument("--plan", metavar="PRESET", help="count a preset's run instead of measuring anything")
+    parser.add_argument("--measured", action="store_true", help="with --plan: from kernels timed on an H200")
     parser.add_argument("--scoring", metavar="PRESET", help="only time the scoring of a cell of this preset")
     parser.add_argument("--slots", type=int, default=2, help="jobs at a time that the prediction assumes")
     options = parser.parse_args(argv)
+    if options.measured and not options.plan:
+        parser.error("--measured needs --plan")
     if options.plan:
         params, _ = setting(options.plan)
         params = config.load(options.plan)  # in its own precision, whatever device is here
-        write(options.json, {"preset": params.name}, {"plan": plan(params)})
+        made = plan_measured(params) if options.measured else plan(params)
+        write(options.json, {"preset": params.name}, {"plan": made})
         return 0
     params, where = setting(options.scoring or options.preset)
     torch.set_num_threads(min(params.compute.threads, len(os.sched_getaffinity(0))))

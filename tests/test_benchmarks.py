@@ -87,6 +87,28 @@ def test_a_plan_counts_steps_evaluations_and_cells(benchmark, at_root):
     )
 
 
+def test_the_full_run_follows_to_an_hour_of_an_h200(benchmark, at_root, capsys):
+    """By what was timed there, the starts of jobs and scoring left out, which use the CPU beside the GPU."""
+    floors = benchmark("floors")
+    rows = floors.plan_measured(config.load("mnist"))
+    seconds = {row["stage"]: row["gpu"] for row in rows}
+    assert min(seconds[name] for name in ("train", "sample", "convergence", "probe")) > 0
+    assert sum(seconds.values()) <= 3600, seconds
+    assert all(row["gpu"] == pytest.approx(sum(row[network] for network in floors.TIMED)) for row in rows)
+    assert "train" in capsys.readouterr().out
+
+
+def test_a_size_that_was_timed_takes_what_was_timed(benchmark, at_root):
+    floors = benchmark("floors")
+    params = config.load("mnist")
+    for key in ("sd1", "dit", "sd3"):
+        row = params.paradigms[key]
+        timed = floors.TIMED[row.network]
+        seconds = floors.scaled(replace(row, size=timed.size), params)
+        assert seconds.step * floors.TIMED_BATCH / params.training.batch_size == pytest.approx(timed.step)
+        assert 5000 * seconds.image == pytest.approx(timed.evaluation)
+
+
 def records(folder: Path, jobs: list[tuple[str, str, float, float]]) -> None:
     """Snakemake's records of jobs (rule, log, start, end), two files each, the first a little earlier."""
     metadata = folder / ".snakemake" / "metadata"
