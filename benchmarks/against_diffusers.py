@@ -37,9 +37,13 @@ SCALE = 2.0  # guidance
 
 
 def unets(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
-    """U-Nets in the proportions of ours, of rising width, and the width of their prompt tokens."""
+    """U-Nets in the proportions of ours, of rising width, and the width of their prompt tokens.
+
+    Where ours takes patches as channels of smaller images, so does theirs.
+    """
     from diffusers import UNet2DConditionModel
 
+    patch = size.get("patch", 1)
     levels, attention, heads = len(size["channels"]), size["attention"], size["heads"]
     step = 4 * heads if heads % 2 else 2 * heads  # of channels: heads and four groups divide them
     step = step if step % 4 == 0 else 2 * step
@@ -53,9 +57,9 @@ def unets(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
         attends = [level >= levels - attention for level in range(levels)]
         yield (
             UNet2DConditionModel(
-                sample_size=params.side,
-                in_channels=1,
-                out_channels=1,
+                sample_size=params.side // patch,
+                in_channels=patch**2,
+                out_channels=patch**2,
                 block_out_channels=channels,
                 layers_per_block=size["blocks"],
                 down_block_types=tuple("CrossAttnDownBlock2D" if on else "DownBlock2D" for on in attends),
@@ -142,7 +146,7 @@ class Theirs(nn.Module):
         self.net, self.words, self.parameter_count = best
         if not 0.9 <= self.parameter_count / count <= 1.1:
             raise ValueError(f"{network}: {self.parameter_count} of their parameters against {count} of ours")
-        self.network = network
+        self.network, self.patch = network, size.get("patch", 1)
         if network == "mmdit":
             self.scheduler = FlowMatchEulerDiscreteScheduler()
         else:
@@ -157,7 +161,9 @@ class Theirs(nn.Module):
             return self.net(x, timestep=t, class_labels=labels, return_dict=False)[0]
         words = self.words(prompt)
         if self.network == "unet":
-            return self.net(x, t, encoder_hidden_states=words, return_dict=False)[0]
+            x = nn.functional.pixel_unshuffle(x, self.patch)  # (B, patch^2, H / patch, W / patch)
+            x = self.net(x, t, encoder_hidden_states=words, return_dict=False)[0]
+            return nn.functional.pixel_shuffle(x, self.patch)
         pooled = words.mean(dim=1)
         return self.net(x, encoder_hidden_states=words, pooled_projections=pooled, timestep=t, return_dict=False)[0]
 
