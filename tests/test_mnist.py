@@ -120,7 +120,7 @@ def test_dvc_reruns_one_row_of_mnist_and_snakemake_accepts_it(grown, tmp_path):
 @pytest.mark.slow
 @pytest.mark.engines
 def test_no_job_of_mnist_holds_two_gigabytes(grown, memory):
-    """Two jobs at once are then no trouble for a machine of eight. The classifier once took up to ten of them.
+    """Two jobs at once are then no trouble for a machine of eight. Scoring by the classifier once took ten alone.
 
     Read from the logs, of jobs that a shell started: a child of this process would inherit its peak.
     """
