@@ -244,13 +244,16 @@ def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, bu
 
 @pytest.mark.engines
 def test_snakemake_takes_the_reproduce_commands(opened, built, tmp_path):
-    """As they stand on the page, in a fresh clone: one of each kind of cells, then all of their files at once."""
+    """As they stand on the page, in a fresh clone: one of each kind of cells, then all of their files at once.
+
+    Only a verbose plan names files.
+    """
     clone = cloned(tmp_path / "clone")
     page = opened().page
     data = json.loads(page.inner_text("#data"))
     words = shlex.split(page.inner_text("#right .pane-command"))
     assert words[0] == "snakemake"
-    plan = run(*words, "-n", cwd=clone)
+    plan = run(*words, "-n", "--verbose", cwd=clone)
     assert words[-1] in plan and re.search(r"^sample\s+1$", plan, re.MULTILINE)
     files = {
         f"results/{data['run']}/samples/{key}/{data['seed']}/{cell['stage']}.npz"
@@ -258,7 +261,7 @@ def test_snakemake_takes_the_reproduce_commands(opened, built, tmp_path):
         for cell in row["cells"].values()
     }
     assert words[-1] in files and any(name.endswith("native.npz") for name in files)
-    plan = run(*words[:-1], *sorted(files), "-n", cwd=clone)
+    plan = run(*words[:-1], *sorted(files), "-n", "--verbose", cwd=clone)
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, re.MULTILINE))
     assert int(counts["sample"]) == len(files) and all(name in plan for name in files)
 
