@@ -25,9 +25,8 @@ def reference_sets(params: Params, dataset: splits.Dataset, device: torch.device
     arrays = splits.load_arrays(Places(params.name).reference)
     train = torch.from_numpy(arrays["train"]).to(device)
     rows = torch.from_numpy(arrays["manifold_rows"]).to(device)
-    near = float(arrays["near"]) if "near" in arrays else None  # a file of an older version has none
     real = Real(
         train, train[rows], params.evaluation.neighbours, dataset.bounds, dataset.train.images, dataset.train.labels,
-        dataset.test.images, near,
+        dataset.test.images, float(arrays["near"]),
     )  # fmt: skip
     return real, Frechet(torch.from_numpy(arrays["validation"]).to(device))
