@@ -59,6 +59,25 @@ def test_every_input_matters(name, side):
         assert (difference > 1e-5).all(), f"word {word} is not seen"
 
 
+def test_a_unet_takes_each_pixel_of_a_patch_as_a_channel_and_puts_it_back():
+    net, (x, t, prompt) = awake("unet", side=28, patch=2), batch(28)
+    seen = {}
+    net.stem.register_forward_hook(lambda _, inputs, out: seen.update(stem=inputs[0]))
+    net.head.register_forward_hook(lambda _, inputs, out: seen.update(head=out))
+    out = net(x, t, prompt)
+    assert out.shape == x.shape and seen["stem"].shape == seen["head"].shape == (3, 4, 14, 14)
+    for i in (0, 1):
+        for j in (0, 1):
+            assert torch.equal(seen["stem"][:, 2 * i + j], x[:, 0, i::2, j::2])
+            assert torch.equal(seen["head"][:, 2 * i + j], out[:, 0, i::2, j::2])
+    for changes, said in (
+        ({"patch": 3}, "patch 3 does not divide the image's side 28"),
+        ({"patch": 4}, "2 resolutions do not fit an image of side 28 in patches of 4"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            awake("unet", side=28, **changes)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_word_order_is_visible(name):
     net, (x, t, prompt) = awake(name), batch()
