@@ -314,22 +314,38 @@ def test_copies_are_found_among_components_as_among_all_distances(
         assert copies_of(real, threshold)(images) == (distances < threshold).any(axis=1).mean()
 
 
+def compared(monkeypatch) -> list[int]:
+    """How many pairs each product of exact distances takes, as it is asked for."""
+    sizes, apart = [], pixel.apart
+    monkeypatch.setattr(pixel, "CHUNK", 32)
+    monkeypatch.setattr(pixel, "apart", lambda left, right: sizes.append(len(left)) or apart(left, right))
+    return sizes
+
+
 def test_many_near_pairs_are_compared_a_few_at_a_time(monkeypatch):
-    """Noise outside the component hides that no image is a copy, so every pair is compared."""
-    generator = np.random.default_rng(4)
+    """Every pair lies at the threshold, which rounding cannot tell from below it."""
     train = np.zeros((40, 4, 4), np.uint8)
     train[::2, 0, 0] = 1
-    images = generator.integers(200, 256, (30, 4, 4), np.uint8)
-    images[:, 0, 0] = 0
-    monkeypatch.setattr(pixel, "CHUNK", 32)
-    sizes, apart = [], pixel.apart
-    monkeypatch.setattr(pixel, "apart", lambda left, right: sizes.append(len(left)) or apart(left, right))
+    images = np.zeros((30, 4, 4), np.uint8)
+    images[:, 1, 1] = 255
+    sizes = compared(monkeypatch)
     assert copies_of(train, 1.0)(images) == 0
     assert sum(sizes) == 30 * 40 and max(sizes) == 32
     sizes.clear()
     images[:] = 0
     assert copies_of(train, 1.0)(images) == 1
     assert sum(sizes) <= 64, "an image that is a copy is compared no further"
+
+
+def test_pairs_that_components_do_not_tell_apart_are_told_apart_by_pixels(monkeypatch):
+    """Noise outside the component hides that no image is a copy."""
+    generator = np.random.default_rng(4)
+    train = np.zeros((40, 4, 4), np.uint8)
+    train[::2, 0, 0] = 1
+    images = generator.integers(200, 256, (30, 4, 4), np.uint8)
+    images[:, 0, 0] = 0
+    sizes = compared(monkeypatch)
+    assert copies_of(train, 1.0)(images) == 0 and sum(sizes) == 0
 
 
 def test_memorisation_of_digits_is_that_of_all_distances_with_or_without_the_stored_threshold(smoke, places):

@@ -11,7 +11,8 @@ COMPONENTS = 64
 CHUNK = 2000  # images held as float64, or rows of a distance matrix, at once
 BLOCK = 1000  # training images that samples are compared with at once: their distances stay in the cache
 NEAR = 0.05  # quantile of the real test images' nearest distances below which a sample counts as a copy
-SLACK = 1e-4  # relative, of distances in components; float32 errs by less than a tenth of it
+SLACK = 1e-4  # relative, of distances by a matrix product; float32 errs by less than a tenth of it
+CROWDED = 0.01  # share of pairs near in components from which a product of all pixels costs less than each pair's
 
 
 class PCA:
@@ -86,6 +87,21 @@ def copy_distance(train: np.ndarray, test: np.ndarray, device: torch.device | st
     return float(np.quantile(nearest(test, pixels(train, device, torch.float32)), NEAR))
 
 
+def possible(images: Tensor, others: Tensor, threshold: float) -> Tensor:
+    """Which pairs may be nearer than the threshold, (M, N) bool: all that are, and few that are not.
+
+    Args:
+        images: float32 rows (N, P).
+        others: float32 rows (M, P).
+        threshold: the distance.
+    """
+    own, squares = (rows.square().sum(dim=1) for rows in (images, others))
+    # The distances below lack the image's own square, so their limit does too. They err with the squares that they
+    # are the difference of, and pixels, which are float32 too, by what does not shrink with the coordinates.
+    limit = (threshold + SLACK) ** 2 + SLACK * (own + squares.max()) - own
+    return torch.addmm(squares[:, None], others, images.T, alpha=-2) < limit
+
+
 def nearer(
     images: np.ndarray, others: np.ndarray, pairs: np.ndarray, threshold: float, device: torch.device | str
 ) -> np.ndarray:
@@ -113,7 +129,8 @@ class Memorisation:
     Real images score about ``NEAR`` by construction: some people write alike.
 
     No projection lengthens a distance. So only pairs that are near in principal components need their distance, and
-    that leaves a few pairs a sample.
+    that leaves a few pairs a sample. Images that the components do not tell apart, like noise, leave many; a float32
+    product of their pixels then sorts out most.
 
     Args:
         train: training images, uint8 (N, H, W).
@@ -125,7 +142,6 @@ class Memorisation:
     def __init__(self, train: np.ndarray, threshold: float, pca: PCA, coordinates: Tensor):
         self.train, self.threshold, self.pca = train, threshold, pca
         self.coordinates = coordinates.float()
-        self.squares = self.coordinates.square().sum(dim=1)  # (N,)
 
     def __call__(self, images: np.ndarray) -> float:
         """The share for uint8 images (N, H, W).
@@ -140,16 +156,14 @@ class Memorisation:
     def _copies(self, images: np.ndarray) -> int:
         """How many of at most ``CHUNK`` images (N, H, W) are copies."""
         coordinates, device = self.pca(images).float(), self.coordinates.device
-        own = coordinates.square().sum(dim=1)
-        # The distances below lack the image's own square, so their limit does too. They err with the squares that they
-        # are the difference of, and pixels, which are float32 too, by what does not shrink with the coordinates.
-        limit = (self.threshold + SLACK) ** 2 + SLACK * (own + self.squares.max()) - own
         left = np.arange(len(images))  # not known to be copies
         for first in range(0, len(self.train), BLOCK):
             part, rows = slice(first, first + BLOCK), torch.from_numpy(left).to(device)
-            squares = self.squares[part, None]
-            distance = torch.addmm(squares, self.coordinates[part], coordinates[rows].T, alpha=-2)  # (part, rows)
-            pairs = (distance < limit[rows]).nonzero().cpu().numpy()
+            near = possible(coordinates[rows], self.coordinates[part], self.threshold)  # (part, rows)
+            if near.sum() > CROWDED * near.numel():
+                left_pixels, others = (pixels(some, device, torch.float32) for some in (images[left], self.train[part]))
+                near &= possible(left_pixels, others, self.threshold)
+            pairs = near.nonzero().cpu().numpy()
             left = left[~nearer(images[left], self.train[part], pairs, self.threshold, device)]
         return len(images) - len(left)
 
