@@ -25,11 +25,13 @@ import torch
 from common import Ratio, alternate, arguments, circumstances, dataset, measured, setting, show, write
 from torch import Tensor, nn
 
-from diffbench import model, sample, train
-from diffbench.config import Cell, Params
+from diffbench.config.models import Params
 from diffbench.data import prompts
+from diffbench.design import Cell
 from diffbench.device import autocast
-from diffbench.networks.layers import PromptEmbedding
+from diffbench.diffusion import generate, model
+from diffbench.diffusion.networks.layers import PromptEmbedding
+from diffbench.training.trainer import Trainer
 
 TARGET = {"cpu": 1.0, "cuda": 2.0}
 ROWS = {"unet": "sd1", "dit": "dit", "mmdit": "sd3"}  # the row of the presets that shows each network
@@ -168,7 +170,7 @@ class Theirs(nn.Module):
         return self.net(x, encoder_hidden_states=words, pooled_projections=pooled, timestep=t, return_dict=False)[0]
 
 
-def training(theirs: Theirs, trainer: train.Trainer, where: torch.device) -> Callable[[], None]:
+def training(theirs: Theirs, trainer: Trainer, where: torch.device) -> Callable[[], None]:
     """One step of diffusers' training examples, on the images and prompts of ``trainer``."""
     from diffusers.training_utils import EMAModel
 
@@ -233,7 +235,7 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     if importlib.util.find_spec("diffusers") is None:
         return [Ratio(name, target, skipped="diffusers is not installed") for name in names]
     data = dataset(params)
-    trainer = train.Trainer(params, row, 0, where, data)
+    trainer = Trainer(params, row, 0, where, data)
     count = model.parameters(trainer.denoiser)
     theirs = Theirs(network, params, row.size | ({} if network == "unet" else {"patch": row.size["patch"]}), count)
     theirs.to(where).train()
@@ -248,11 +250,11 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     images, steps = min(params.sampling.images, params.sampling.batch_size), params.sampling.guidance.sweep_steps
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)]
     cell = Cell(sampler=row.samplers[0], steps=steps, guidance=SCALE)
-    start = sample.starts(images, params.side, 0, "scored", where)
+    start = generate.starts(images, params.side, 0, "scored", where)
 
     def ours() -> None:
         with torch.no_grad(), autocast(where, params.compute.precision):  # as the sample stage
-            sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
+            generate.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     pairs = alternate(
         ours, sampling(theirs, prompt, start, steps, params, where), max(3, rounds // 3), where, warm_up=1

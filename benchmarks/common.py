@@ -16,8 +16,10 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from diffbench import config, device, provenance  # noqa: E402
+from diffbench import config, device  # noqa: E402
 from diffbench.data import prompts, splits  # noqa: E402
+from diffbench.pipeline import provenance  # noqa: E402
+from diffbench.runtime import hardware  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ def alternate(
     for _ in range(rounds):
         taken = []
         for call in (ours, theirs):
-            device.synchronise(where)
+            hardware.synchronise(where)
             started = time.perf_counter()
             call()
-            device.synchronise(where)
+            hardware.synchronise(where)
             taken.append(time.perf_counter() - started)
         pairs.append((taken[0], taken[1]))
     return pairs
@@ -116,7 +118,7 @@ def circumstances(params: config.Params, where: torch.device) -> dict[str, str]:
     """What a figure depends on beside the code."""
     return {
         "commit": provenance.commit(),
-        "device": device.processor() if where.type == "cpu" else device.device_name(where),
+        "device": hardware.processor() if where.type == "cpu" else hardware.device_name(where),
         "torch": torch.__version__,
         "preset": params.name,
         "precision": params.compute.precision,

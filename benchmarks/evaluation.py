@@ -28,11 +28,11 @@ import torch
 from common import Ratio, add_arguments, alternate, circumstances, dataset, measured, setting, show, write
 from torch import Tensor
 
-from diffbench import classifier as judge
-from diffbench.config import Params
+from diffbench.config.models import Params
 from diffbench.data import splits
-from diffbench.metrics.frechet import Frechet, GivenFeatures
-from diffbench.metrics.manifold import Manifold
+from diffbench.evaluation import classifier as judge
+from diffbench.evaluation.metrics.frechet import Frechet, GivenFeatures
+from diffbench.evaluation.metrics.manifold import Manifold
 
 TARGET = {"cpu": 3.0, "cuda": 10.0}
 NAMES = ("evaluation: features given", "evaluation: from images on")

@@ -37,13 +37,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffbench import classifier as judge
-from diffbench import config, device, jobs, metrics, model, sample, train
-from diffbench.config import Cell, Paradigm, Params
+from diffbench import config, design, device
+from diffbench.config.models import Paradigm, Params
 from diffbench.data import splits
-from diffbench.denoiser import Denoiser
-from diffbench.metrics.sets import Real, Samples
-from diffbench.paths import PATHS
+from diffbench.design import Cell
+from diffbench.diffusion import generate, model
+from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.paths import PATHS
+from diffbench.evaluation import classifier as judge
+from diffbench.evaluation import metrics
+from diffbench.evaluation.metrics.sets import Real, Samples
+from diffbench.pipeline import jobs
+from diffbench.runtime import hardware
+from diffbench.training.trainer import Trainer
 
 TRAIN = {"mnist": 55_000, "digits": 1100}  # training images of each source
 SCALE = 2.0  # guidance of the timed sampling step
@@ -152,10 +158,10 @@ def fastest(call: Callable[[], object], where: torch.device, rounds: int) -> flo
     """The least seconds of several calls: what the device can do when nothing disturbs it."""
     times = []
     for _ in range(rounds + 1):
-        device.synchronise(where)
+        hardware.synchronise(where)
         started = time.perf_counter()
         call()
-        device.synchronise(where)
+        hardware.synchronise(where)
         times.append(time.perf_counter() - started)
     return min(times[1:])
 
@@ -164,10 +170,10 @@ def middle(call: Callable[[], object], where: torch.device, rounds: int) -> floa
     """The median seconds of several calls, after two that settle."""
     times = []
     for _ in range(rounds + 2):
-        device.synchronise(where)
+        hardware.synchronise(where)
         started = time.perf_counter()
         call()
-        device.synchronise(where)
+        hardware.synchronise(where)
         times.append(time.perf_counter() - started)
     return statistics.median(times[2:])
 
@@ -202,7 +208,7 @@ def evaluations(row: Paradigm, cell: Cell, seen: dict) -> int:
         prompt = torch.zeros(1, 3, dtype=torch.long) if row.conditional else None
         with torch.inference_mode():
             x = torch.zeros(1, 1, 2, 2)
-            seen[key] = sample.draw(Still(row.path, row.target), cell, prompt, x, 0, 0, "count", clip=True)[1]
+            seen[key] = generate.draw(Still(row.path, row.target), cell, prompt, x, 0, 0, "count", clip=True)[1]
     return seen[key]
 
 
@@ -230,8 +236,8 @@ def planned(params: Params) -> dict[str, Stage]:
         one = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=float(row.conditional))
         for seed in params.seeds:
             stages["train"].training_steps[key] += -(-training.images // training.batch_size)
-            for steps in params.step_values(key):
-                cells, selecting = params.cells(key, seed, steps), params.selecting(key, seed, steps)
+            for steps in design.step_values(params, key):
+                cells, selecting = design.cells(params, key, seed, steps), design.selecting(params, key, seed, steps)
                 stages["sample"].evaluations[key] += sum(
                     count * evaluations(row, cell, seen)
                     for count, of in ((sampling.images, cells), (sampling.selection_images, selecting))
@@ -291,18 +297,18 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     width = 2 * images if row.conditional else images  # both halves of guidance
     training, traffic = counted(row, params.side, batch, training=True)
     forward, read = counted(row, params.side, width, training=False)
-    trainer = train.Trainer(params, row, 0, where, dataset(params))
+    trainer = Trainer(params, row, 0, where, dataset(params))
     step = middle(trainer.step, where, rounds)
     denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
     model.fuse(denoiser, params.compute)
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
-    start = sample.starts(images, params.side, 0, "scored", where)
+    start = generate.starts(images, params.side, 0, "scored", where)
     count = 4
     cell = Cell(sampler=row.samplers[0], steps=count, guidance=scale)
 
     def draw() -> None:
         with torch.no_grad(), device.autocast(where, params.compute.precision):  # as the sample stage
-            sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
+            generate.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     taken = middle(draw, where, max(3, rounds // 3)) / count
     return {

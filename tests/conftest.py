@@ -10,7 +10,7 @@ import torch
 from hypothesis import settings
 
 from diffbench import config
-from diffbench.files import Places
+from diffbench.runtime.places import Places
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,15 +11,17 @@ from conftest import ROOT
 from test_claims import fabricated
 from test_compare import save
 
-from diffbench import article, cli, config, tables
+from diffbench import cli, config
 from diffbench.claims.judge import judge_all
 from diffbench.claims.load import load
 from diffbench.data.prompts import VOCABULARY
-from diffbench.files import REFERENCES
-from diffbench.paths import PATHS
-from diffbench.samplers import ddim, euler
-from diffbench.targets import recover, target
-from diffbench.times import trailing
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.samplers import ddim, euler
+from diffbench.diffusion.targets import recover, target
+from diffbench.diffusion.times import trailing
+from diffbench.report import article
+from diffbench.results import store
+from diffbench.runtime.places import REFERENCES
 
 BETA = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 ABAR = torch.cumprod(1 - BETA, 0)
@@ -160,7 +162,7 @@ def frames():
     finally:
         os.chdir(before)
     names = {"run": "digits", "data": "digits", "seeds": "0, 1, 2", "device": "cpu", "commit": "abc"}
-    provenance = tables.frame("provenance", [{"key": key, "value": value} for key, value in names.items()])
+    provenance = store.frame("provenance", [{"key": key, "value": value} for key, value in names.items()])
     return own | {"claims": judged[0], "claim_parts": judged[1], "provenance": provenance}
 
 
@@ -185,8 +187,8 @@ def test_a_run_without_some_claims_says_so(frames):
     few = frames | {
         name: frames[name][frames[name].number != 11].reset_index(drop=True) for name in ("claims", "claim_parts")
     }
-    few["cost"] = tables.frame("cost", [])
-    few["cells"] = tables.frame("cells", [])
+    few["cost"] = store.frame("cost", [])
+    few["cells"] = store.frame("cells", [])
     page = article.render(few, template())
     assert "Claim 11 is not in this run." in page and "with a clock" not in page and "7.5 (table" not in page
 
@@ -240,5 +242,5 @@ def test_the_committed_page_is_that_of_the_committed_tables(at_root):
     if found is None:
         pytest.skip("the page is of a run whose tables are not committed")
     folder = ROOT / found.group(1)
-    own = {name: tables.read(folder / "tables", name) for name in article.READS}
+    own = {name: store.read(folder / "tables", name) for name in article.READS}
     assert article.render(own, template(), folder.relative_to(ROOT)) == page

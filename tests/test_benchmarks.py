@@ -11,7 +11,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from diffbench import config, cost
+from diffbench import config, design
+from diffbench.training import cost
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_plan_counts_steps_evaluations_and_cells(benchmark, at_root):
     stages = floors.planned(params)
     seeds, sampling = len(params.seeds), params.sampling
     assert set(stages["train"].training_steps.values()) == {seeds * -(-params.training.images // 64)}
-    cells = [params.all_cells(key, seed) for key in params.paradigms for seed in params.seeds]
+    cells = [design.all_cells(params, key, seed) for key in params.paradigms for seed in params.seeds]
     assert stages["evaluate"].cells == sum(map(len, cells))
     # SD3 has Euler on 2, 8 and 20 steps at scales 1 and 1.25, and on 8 also at 0, 2 and 7.5.
     images = 2 + 4 + 8 + 16 + 20 + 40 + 8 + 16 + 16

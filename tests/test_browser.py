@@ -16,12 +16,12 @@ from clones import cloned, run
 from conftest import ROOT
 from invented import invented
 
-from diffbench import config, tables
-from diffbench.claims import judge
-from diffbench.files import Places
+from diffbench import config, design
 from diffbench.report import effects
-from diffbench.report import page as report
 from diffbench.report.charts import cell_id
+from diffbench.results import schema, store
+from diffbench.runtime.places import Places
+from diffbench.stages import claims, report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update")
@@ -67,10 +67,10 @@ def page_in(folder: Path, spoil: set[str] | None = None):
     try:
         params = config.load("digits")
         frames = invented(params, spoil=set(params.paradigms) if spoil is None else spoil)
-        judge.run(params)
+        claims.run(params)
         report.run(params)
         places = Places(params.name)
-        frames |= {name: tables.read(places.tables, name) for name in ("claims", "claim_parts")}
+        frames |= {name: store.read(places.tables, name) for name in ("claims", "claim_parts")}
         return places.report.resolve(), frames, params
     finally:
         os.chdir(before)
@@ -232,13 +232,15 @@ def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, bu
     names = {cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in grid.itertuples()}
     assert set(commands) == names and data["run"] == "digits"
     outputs = {
-        f"results/digits/samples/{key}/0/{steps}.npz" for key in params.paradigms for steps in params.step_values(key)
+        f"results/digits/samples/{key}/0/{steps}.npz"
+        for key in params.paradigms
+        for steps in design.step_values(params, key)
     }
     for name, command in commands.items():
         target = command.removeprefix("snakemake --cores all ")
         assert target in outputs and f"/{name.split('/')[0]}/" in target
         stage, cell = target.rsplit("/", 1)[1].removesuffix(".npz"), name.split("/", 1)[1]
-        made = params.cells(name.split("/")[0], 0, stage)
+        made = design.cells(params, name.split("/")[0], 0, stage)
         assert cell in {cell_id("x", c.sampler, c.steps, c.guidance).split("/", 1)[1] for c in made}
 
 
@@ -533,8 +535,8 @@ def test_numbers_on_the_page_are_those_of_the_csv(opened, built):
     page = opened().page
     page.evaluate("document.getElementById('rows').open = true")
     names, shown = heads(page, "#rows"), texts(page, "#rows tbody tr:not(.floor)")
-    assert len(shown) == len(rows) and {column.name for column in tables.SCORES} <= set(names)
-    for name in (column.name for column in tables.SCORES):
+    assert len(shown) == len(rows) and {column.name for column in schema.SCORES} <= set(names)
+    for name in (column.name for column in schema.SCORES):
         index = names.index(name)
         wrong = [(cells[index], row[name]) for cells, row in zip(shown, rows, strict=True)
                  if not close(cells[index], row[name])]  # fmt: skip

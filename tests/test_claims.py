@@ -13,15 +13,17 @@ import yaml
 from conftest import ROOT
 from test_report import invented
 
-from diffbench import cli, config, manifest, tables
+from diffbench import cli, config, design
 from diffbench.claims import judge, measures
 from diffbench.claims.load import Part, load
 from diffbench.claims.measures import Context, Untestable, measure
 from diffbench.claims.verdicts import judge as verdict_of
 from diffbench.errors import UserError
-from diffbench.files import Places
+from diffbench.pipeline import manifest
 from diffbench.report import finding, page
 from diffbench.report.claims import bounds, criterion
+from diffbench.results import schema, store
+from diffbench.runtime.places import Places
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
 NEW = ("joint_error", "sharpness", "contrast", "topology")
@@ -30,13 +32,13 @@ NEW = ("joint_error", "sharpness", "contrast", "topology")
 def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.DataFrame]:
     """Tables of a run with noise of its own in every cell; ``spoil`` holds (row, seed) whose training failed."""
     generator = np.random.default_rng(3)
-    rows = {name: [] for name in tables.made_by("aggregate")}
+    rows = {name: [] for name in store.made_by("aggregate")}
     bins = params.probe.bins
     for index, key in enumerate(params.paradigms):
         for seed in params.seeds:
             tag, bad = {"paradigm": key, "seed": seed}, (key, seed) in spoil
             status = {"status": "failed" if bad else "ok"}
-            for cell in params.all_cells(key, seed):
+            for cell in design.all_cells(params, key, seed):
                 log_fid = 1 + 0.1 * index + 4 / cell.steps + 0.02 * generator.normal()
                 log_fid += article * (cell.sampler == "ddim-article")
                 near = 0.1 / (1 + cell.guidance)
@@ -60,9 +62,9 @@ def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.Dat
             length = None if bad else 1.2 + 0.01 * generator.normal()
             rows["straightness"].append(tag | {"path_over_chord": length})
             rows["cost"].append(tag | {"stage": "train", "sampler": "", "arm": "", "steps": 9, "seconds": 60.0 + seed})
-        rows["paradigms"].append({"paradigm": key, "guidance": params.everywhere(key)[-1]})
+        rows["paradigms"].append({"paradigm": key, "guidance": design.base_scales(params, key)[-1]})
     rows["floors"] = [{"split": "test", "fid": 0.5, "digit_error": 0.02, "recall": 0.97}]
-    frames = {name: tables.frame(name, own) for name, own in rows.items()}
+    frames = {name: store.frame(name, own) for name, own in rows.items()}
     for name in NEW:  # columns of families that may come from outside
         noise = generator.normal(0.5, 0.02, len(frames["cells"]))
         frames["cells"][name] = np.where(frames["cells"].status == "ok", noise, np.nan)
@@ -187,8 +189,8 @@ def test_what_is_no_claims_file_is_one_line(tmp_path, text, said):
 
 def cells_by_hand(tmp_path, frames) -> list[dict]:
     """The rows of cells.csv as a spreadsheet has them."""
-    declared = [column.name for column in tables.TABLES["cells"].columns]
-    tables.write_frames(tmp_path, {"cells": frames["cells"][declared]})
+    declared = [column.name for column in schema.TABLES["cells"].columns]
+    store.write_frames(tmp_path, {"cells": frames["cells"][declared]})
     with (tmp_path / "cells.csv").open() as handle:
         return list(csv.DictReader(handle))
 
@@ -265,8 +267,8 @@ def part(**changes) -> Part:
 
 def small(rows: dict[str, list[dict]]) -> dict[str, pd.DataFrame]:
     names = [{"paradigm": name, "guidance": 1.0} for name in ("a", "b")]
-    return {name: tables.frame(name, rows.get(name, [])) for name in measures.READS if name != "paradigms"} | {
-        "paradigms": tables.frame("paradigms", names)
+    return {name: store.frame(name, rows.get(name, [])) for name in measures.READS if name != "paradigms"} | {
+        "paradigms": store.frame("paradigms", names)
     }
 
 
@@ -401,19 +403,19 @@ def three_seeds(workplace):
     path.write_text(yaml.safe_dump(raw))
     params = config.load("smoke")
     frames = invented(params)
-    own = {name: frames[name] for name in tables.made_by("aggregate")}
-    tables.write(Places("smoke").tables, own)
+    own = {name: frames[name] for name in store.made_by("aggregate")}
+    store.write(Places("smoke").tables, own)
     return params, frames
 
 
 def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, capsys):
     assert cli.main(["claims", "smoke"]) == 0
     folder = Places("smoke").tables
-    made = {path.name for path in tables.files(folder, "claims")}
+    made = {path.name for path in store.files(folder, "claims")}
     assert made == {"claims.parquet", "claims.csv", "claim_parts.parquet", "claim_parts.csv"}
     first = (folder / "claim_parts.csv").read_bytes()
     assert cli.main(["claims", "smoke"]) == 0 and (folder / "claim_parts.csv").read_bytes() == first
-    assert len(tables.read(folder, "claims")) == 20
+    assert len(store.read(folder, "claims")) == 20
     described = json.loads((folder / "datapackage.json").read_text())["resources"]
     assert {"claims", "claim_parts"} <= {resource["name"] for resource in described}
     assert cli.main(["finding", "smoke"]) == 0

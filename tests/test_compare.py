@@ -11,11 +11,12 @@ import pytest
 from conftest import ROOT
 from scipy.stats import false_discovery_control, ttest_ind
 
-from diffbench import cli, compare, tables
+from diffbench import cli, compare
 from diffbench.claims.verdicts import judge
 from diffbench.compare.cells import CELLS, compare_cells, two_sample
 from diffbench.compare.claims import opposed
-from diffbench.compare.places import reference_of
+from diffbench.compare.locate import reference_of
+from diffbench.results import schema, store
 
 ROWS = ("ddpm", "sd1", "sd2", "dit", "sd3", "unet-eps")
 WAYS = [("ddim", steps, scale) for steps in (2, 8, 20, 50) for scale in (1.0, 2.0)]
@@ -73,11 +74,11 @@ def run_of(generator, verdicts=VERDICTS, judge_="j", data="digits", name="digits
             }.items()
         ],
     }  # fmt: skip
-    return {table: tables.frame(table, values) for table, values in rows.items()}
+    return {table: store.frame(table, values) for table, values in rows.items()}
 
 
 def save(folder, frames):
-    tables.write(folder / "tables", {name: frames.get(name, tables.frame(name, [])) for name in tables.TABLES})
+    store.write(folder / "tables", {name: frames.get(name, store.frame(name, [])) for name in schema.TABLES})
     return folder
 
 
@@ -258,8 +259,8 @@ def test_what_differs_in_params_is_named():
 # Claims
 
 
-@pytest.mark.parametrize("left", tables.VERDICTS)
-@pytest.mark.parametrize("right", tables.VERDICTS)
+@pytest.mark.parametrize("left", schema.VERDICTS)
+@pytest.mark.parametrize("right", schema.VERDICTS)
 def test_claims_disagree_only_where_not_both_can_be_right(left, right):
     found = compare.frames(*pair(0, {"verdicts": {1: left}}, {"verdicts": {1: right}}))
     pairs = {frozenset(("supported", "contradicted")), frozenset(("supported", "equivalent"))}

@@ -9,9 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffbench import cli, config
+from diffbench import cli, config, design, device
+from diffbench.config import load as loading
 from diffbench.errors import UserError
-from diffbench.yaml_file import read_yaml
+from diffbench.runtime.yaml_file import read_yaml
 
 
 def edit(path, change):
@@ -316,23 +317,25 @@ def test_fuzzed_params_are_accepted_or_refused_in_lines(data):
 
 def test_the_grid_of_a_paradigm(workplace):
     params = config.load("mnist")
-    assert params.step_values("ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native", "arms"]
-    assert params.step_values("unet-velocity")[-1] == "100"
+    assert design.step_values(params, "ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native", "arms"]
+    assert design.step_values(params, "unet-velocity")[-1] == "100"
     scales = lambda seed, steps, sampler: [  # noqa: E731
-        cell.guidance for cell in params.cells("unet-velocity", seed, steps) if cell.sampler == sampler
+        cell.guidance for cell in design.cells(params, "unet-velocity", seed, steps) if cell.sampler == sampler
     ]
     assert scales(1, "8", "euler") == [1, 2]
     assert scales(1, "20", "euler") == scales(0, "8", "euler") == [0, 1, 1.5, 2, 4, 7.5]
     assert scales(1, "20", "heun") == scales(0, "8", "dpmpp-2m") == [1, 2], "only the first sampler is swept"
-    assert {cell.sampler for cell in params.cells("ddpm", 0, "8")} == {"ddim", "ancestral", "heun", "dpmpp-2m"}
-    assert [(c.sampler, c.steps, c.guidance) for c in params.cells("ddpm", 0, "native")] == [("ancestral", 1000, 0.0)]
-    assert [(c.sampler, c.guidance) for c in params.selecting("sd1", 0, "20")] == [("ddim", 1), ("ddim", 2)]
-    assert params.selecting("sd1", 0, "8") == params.selecting("ddpm", 0, "20") == []
-    arms = {cell.arm: cell for cell in params.cells("sd1", 0, "arms")}
+    assert {cell.sampler for cell in design.cells(params, "ddpm", 0, "8")} == {"ddim", "ancestral", "heun", "dpmpp-2m"}
+    assert [(c.sampler, c.steps, c.guidance) for c in design.cells(params, "ddpm", 0, "native")] == [
+        ("ancestral", 1000, 0.0)
+    ]
+    assert [(c.sampler, c.guidance) for c in design.selecting(params, "sd1", 0, "20")] == [("ddim", 1), ("ddim", 2)]
+    assert design.selecting(params, "sd1", 0, "8") == design.selecting(params, "ddpm", 0, "20") == []
+    arms = {cell.arm: cell for cell in design.cells(params, "sd1", 0, "arms")}
     assert arms["leading"].spacing == "leading" and arms["trailing"].spacing == "trailing"
-    assert {cell.precision for cell in params.cells("unet-eps", 0, "arms")} == {"float32"}
+    assert {cell.precision for cell in design.cells(params, "unet-eps", 0, "arms")} == {"float32"}
     assert arms["interval"].interval == (-2, 4) and arms["rescale"].rescale == 0.7
-    assert {c.options["reading"] for c in params.cells("ddpm", 0, "arms") if c.arm.startswith("article")} == {
+    assert {c.options["reading"] for c in design.cells(params, "ddpm", 0, "arms") if c.arm.startswith("article")} == {
         "step", "ratio", "beta",
     }  # fmt: skip
 
@@ -351,17 +354,16 @@ def test_the_grid_of_networks_and_objectives_is_whole(workplace):
 
 
 def test_the_default_run_depends_on_the_machine_and_on_edits(workplace, monkeypatch):
-    monkeypatch.setattr(config, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(loading, "cuda_devices", lambda: 0)
     assert config.default_run()[0] == "digits"
-    monkeypatch.setattr(config, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(loading, "cuda_devices", lambda: 1)
     assert config.default_run()[0] == "mnist"
-    monkeypatch.setattr(config, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(loading, "cuda_devices", lambda: 0)
     edit(workplace / "params.yaml", at("training.ema", 0.99))
     assert config.default_run()[0] == "mnist", "edited params are what the user wants to run"
 
 
 def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch):
-    from diffbench import device
 
     monkeypatch.setattr(device, "cuda_devices", lambda: 0)
     with pytest.raises(UserError, match="python -m diffbench params --preset digits --write"):

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from diffbench import classifier, config
-from diffbench.data import digits, mnist, splits
+from diffbench import config
+from diffbench.data import splits
+from diffbench.data.sources import digits, mnist
 from diffbench.errors import UserError
+from diffbench.runtime import npz
+from diffbench.stages import classifier, data
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -90,7 +93,7 @@ def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
     settings = config.Data(source="digits", validation=297, split_seed=0)
     for path, seed in ((first, 0), (again, 0), (other, 1)):
         data = config.Data(source="digits", validation=297, split_seed=seed)
-        splits.prepare(data, path, path.with_suffix(".json"))
+        data.prepare(data, path, path.with_suffix(".json"))
     assert first.read_bytes() == again.read_bytes()
     dataset, different = splits.load(first), splits.load(other)
     counts = [len(getattr(dataset, name).labels) for name in splits.SPLITS]
@@ -105,7 +108,7 @@ def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
 def test_too_large_a_validation_split_is_refused(tmp_path):
     data = config.Data(source="digits", validation=1000, split_seed=0)
     with pytest.raises(UserError, match=r"data.validation: 1000; allowed: at most half of the 1397"):
-        splits.prepare(data, tmp_path / "data.npz", tmp_path / "data.json")
+        data.prepare(data, tmp_path / "data.npz", tmp_path / "data.json")
 
 
 @pytest.mark.parametrize("levels", [17, 256])
@@ -125,7 +128,7 @@ def test_damaged_data_files_are_named(tmp_path):
         splits.load(path)
     np.savez(path, a=np.array([{"an": "object"}], dtype=object))
     with pytest.raises(UserError, match=r"data.npz: damaged"):
-        splits.load_arrays(path)
+        npz.load_arrays(path)
 
 
 @pytest.mark.slow
@@ -136,7 +139,7 @@ def test_real_mnist_and_its_classifier(tmp_path, at_root):
     path = tmp_path / "data.npz"
     folder = Path(os.environ["MNIST_DIR"])
     os.environ["MNIST_DIR"] = str(folder.resolve())
-    splits.prepare(config.Data(source="mnist", validation=5000, split_seed=0), path, tmp_path / "data.json")
+    data.prepare(config.Data(source="mnist", validation=5000, split_seed=0), path, tmp_path / "data.json")
     dataset = splits.load(path)
     assert [len(getattr(dataset, name).labels) for name in splits.SPLITS] == [55_000, 5000, 10_000]
     assert dataset.test.labels[:5].tolist() == [7, 2, 1, 0, 4]

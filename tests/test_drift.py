@@ -13,7 +13,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from diffbench import config, manifest
+from diffbench import config
+from diffbench.pipeline import manifest
 
 SNAKEMAKE = """
 import json, sys

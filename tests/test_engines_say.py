@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from clones import environment, fresh, run
 
-from diffbench.progress import clock
+from diffbench.runtime.progress import clock
 from snakemake_logger_plugin_diffbench import Tally, cut
 
 pytestmark = pytest.mark.engines

@@ -18,9 +18,13 @@ import torch
 from clones import edit_params, environment, fresh, planned, run
 from conftest import ROOT
 
-from diffbench import checkpoint, cli, config, lock, made, manifest, train
+from diffbench import cli, config
 from diffbench.errors import UserError
-from diffbench.files import Places, sha256
+from diffbench.pipeline import folder_lock, manifest, records
+from diffbench.runtime import checkpoint
+from diffbench.runtime.files import sha256
+from diffbench.runtime.places import Places
+from diffbench.stages import train
 
 pytestmark = pytest.mark.engines
 
@@ -348,7 +352,7 @@ def test_two_snakemakes_at_once_are_refused_and_a_killed_one_is_forgotten(clone)
 
 def test_one_engine_at_a_time(clone, monkeypatch, capsys):
     """A job of DVC's does not run beside Snakemake, nor Snakemake beside DVC; dry runs may."""
-    handle = lock.one_engine([])
+    handle = folder_lock.one_engine([])
     monkeypatch.setenv("DVC_STAGE", "claims")
     said = say(capsys, "claims", "smoke")
     assert len(said) == 1 and f"Snakemake (process {os.getpid()}) is at work here" in said[0]
@@ -358,18 +362,18 @@ def test_one_engine_at_a_time(clone, monkeypatch, capsys):
     info = {"pid": os.getpid(), "cmd": " ".join(sys.argv)}
     (clone / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": info}, "read": {}}))
     with pytest.raises(UserError, match="is at work here"):
-        lock.one_engine(["--cores", "2"])
-    assert lock.one_engine(["-n"]) is None and lock.one_engine(["--touch", "--nolock"]) is None
+        folder_lock.one_engine(["--cores", "2"])
+    assert folder_lock.one_engine(["-n"]) is None and folder_lock.one_engine(["--touch", "--nolock"]) is None
     reused = {"pid": os.getpid(), "cmd": "dvc repro --of-a-process-that-a-power-cut-ended"}
     (clone / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": reused}, "read": {"y": [reused]}}))
-    lock.one_engine(["--cores", "2"]).close()
-    lock.let_dvc_in()
+    folder_lock.one_engine(["--cores", "2"]).close()
+    folder_lock.let_dvc_in()
 
 
 def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_says(both, tmp_path):
     clone = fresh(both, tmp_path)
-    rwlock = clone / lock.DVC_LIST
-    message = f"Unable to read RWLock-file '{lock.DVC_LIST}'"
+    rwlock = clone / folder_lock.DVC_LIST
+    message = f"Unable to read RWLock-file '{folder_lock.DVC_LIST}'"
     assert message in " ".join((ROOT / "README.md").read_text().split())
     rwlock.write_text("")
     assert message in run("dvc", "repro", cwd=clone, code=255)
@@ -392,7 +396,7 @@ def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_
 def test_a_dvc_killed_while_it_writes_its_lock_file_is_mended_as_the_readme_says(both, tmp_path, half, message, way):
     clone = fresh(both, tmp_path)
     assert f"`{message}`" in " ".join((ROOT / "README.md").read_text().split())
-    (clone / made.DVC_LOCK).write_text(half)
+    (clone / records.DVC_LOCK).write_text(half)
     assert message in run("dvc", "repro", cwd=clone, code=255)
     run("python", *way, cwd=clone)
     assert "up to date" in run("dvc", "repro", cwd=clone)
@@ -427,10 +431,10 @@ def test_dvc_beside_a_running_snakemake_deletes_nothing_and_a_killed_one_does_no
 @pytest.mark.parametrize("made", [True, False])
 def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
     """As one does that a killed engine left behind; what that one has made is not made again."""
-    held = lock.hold(Places("smoke").locks / "claims.lock")
+    held = folder_lock.hold(Places("smoke").locks / "claims.lock")
     table = clone / "reports/smoke/tables/claims.csv"
     before = table.stat().st_mtime_ns
-    if not made:
+    if not records:
         table.unlink()
     command = ["python", "-u", "-m", "diffbench", "claims", "smoke"]
     second = subprocess.Popen(command, cwd=clone, env=environment(clone), stdout=subprocess.PIPE, text=True)
@@ -438,8 +442,8 @@ def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
     assert second.poll() is None
     held.close()
     assert second.wait(timeout=60) == 0
-    assert (table.stat().st_mtime_ns == before) == made
-    assert ("claims: made by the process that was waited for" in second.stdout.read()) == made
+    assert (table.stat().st_mtime_ns == before) == records
+    assert ("claims: made by the process that was waited for" in second.stdout.read()) == records
 
 
 @pytest.mark.parametrize("name", ["logs", "logs/smoke/evaluate"])

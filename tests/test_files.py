@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from diffbench import files
 from diffbench.errors import UserError
+from diffbench.runtime import files
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):

@@ -15,9 +15,9 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diffbench import cli, config
+from diffbench import cli, config, design
 from diffbench.errors import UserError
-from diffbench.yaml_file import read_yaml
+from diffbench.runtime.yaml_file import read_yaml
 
 SHIPPED = config.overlay(
     yaml.safe_load((ROOT / "workflow/presets/mnist.yaml").read_text()),
@@ -80,7 +80,7 @@ def test_spoiled_params_are_accepted_or_refused_in_lines(data):
         assert lines and all(line.startswith("params.yaml: ") and len(line) < 500 for line in lines), lines
     else:
         built = config.build(params)
-        assert all(built.all_cells(name, built.seeds[0]) for name in built.paradigms)
+        assert all(design.all_cells(built, name, built.seeds[0]) for name in built.paradigms)
 
 
 PIECES = st.sampled_from([

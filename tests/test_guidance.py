@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from diffbench.denoiser import Denoiser
-from diffbench.guidance import Guided
-from diffbench.paths import PATHS
-from diffbench.samplers import SAMPLERS
-from diffbench.targets import TARGETS, recover, target
-from diffbench.times import trailing
+from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.guidance import Guided
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.samplers import SAMPLERS
+from diffbench.diffusion.targets import TARGETS, recover, target
+from diffbench.diffusion.times import trailing
 
 NULL = torch.tensor([18, 18, 18])
 

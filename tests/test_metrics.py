@@ -11,15 +11,16 @@ from scipy import ndimage
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from diffbench import classifier, tables
 from diffbench.data import splits
-from diffbench.metrics import FAMILIES, appearance, kernel, measure, pixel, topology
-from diffbench.metrics.adherence import errors
-from diffbench.metrics.frechet import Frechet, by_torchmetrics
-from diffbench.metrics.manifold import CHUNK, Manifold
-from diffbench.metrics.sets import Real, Samples, pixels
-from diffbench.reference import random_draws, subset
-from diffbench.scoring import reference_sets
+from diffbench.evaluation import classifier
+from diffbench.evaluation.metrics import FAMILIES, appearance, kernel, measure, pixel, topology
+from diffbench.evaluation.metrics.adherence import errors
+from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics
+from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
+from diffbench.evaluation.metrics.sets import Real, Samples, pixels
+from diffbench.evaluation.scoring import reference_sets
+from diffbench.results import schema
+from diffbench.stages.reference import random_draws, subset
 
 
 def clouds(real: int, fake: int, width: int, shift: float = 0.3, seed: int = 0):
@@ -134,7 +135,7 @@ def test_kid_agrees_with_a_direct_estimate_in_any_chunks(monkeypatch):
 def test_kid_agrees_with_torchmetrics():
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    from diffbench.metrics.frechet import GivenFeatures
+    from diffbench.evaluation.metrics.frechet import GivenFeatures
 
     real, fake = clouds(300, 300, 6)
     scale = real.double().var(dim=0).mean().sqrt()
@@ -494,7 +495,7 @@ def test_edge_cases_give_defined_values(case, scored):
     elif case == "class missing":
         images, prompt = images[split.labels != 3], prompt[split.labels != 3]
     values = of(images, prompt)
-    assert set(values) == {column.name for column in tables.SCORES}
+    assert set(values) == {column.name for column in schema.SCORES}
     assert all(np.isfinite(value) for value in values.values()), values
     if case == "identical":
         assert values["fid"] == pytest.approx(0, abs=1e-5) and values["pca_fid"] == pytest.approx(0, abs=1e-9)
@@ -520,7 +521,7 @@ def test_sets_refuse_what_is_not_finite_or_not_grey():
 
 
 def test_every_score_says_what_it_is_blind_to():
-    assert all(column.blind for column in tables.SCORES)
+    assert all(column.blind for column in schema.SCORES)
     assert len(FAMILIES) == 7
 
 
@@ -539,7 +540,7 @@ def test_the_whole_set_on_ten_thousand_images_takes_less_than_a_minute():
     real = Real(features[0], features[0], 5, bounds, images[0], digits, images[1])
     values = measure(real)(Samples(images[1], features[1], torch.eye(10)[digits], prompt))
     assert time.perf_counter() - start < 60
-    assert set(values) == {column.name for column in tables.SCORES}
+    assert set(values) == {column.name for column in schema.SCORES}
 
 
 def test_the_cross_check_with_torchmetrics_bears_dead_features():

@@ -12,8 +12,8 @@ from clones import cloned, edit_params, fresh, planned, run
 from conftest import ROOT
 
 from diffbench import cli
-from diffbench.data import mnist
-from diffbench.files import read_json
+from diffbench.data.sources import mnist
+from diffbench.runtime.files import read_json
 
 RUN = "mnist-small"
 JOBS = (

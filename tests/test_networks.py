@@ -3,12 +3,14 @@
 import pytest
 import torch
 
-from diffbench import config, cost, model
+from diffbench import config
 from diffbench.data.prompts import NULL
-from diffbench.networks import NETWORKS
-from diffbench.networks.dit import patchify, unpatchify
-from diffbench.networks.layers import gated, modulate, patch_positions
-from diffbench.networks.unet import Conv3x3, Pointwise, double
+from diffbench.diffusion import model
+from diffbench.diffusion.networks import NETWORKS
+from diffbench.diffusion.networks.dit import patchify, unpatchify
+from diffbench.diffusion.networks.layers import gated, modulate, patch_positions
+from diffbench.diffusion.networks.unet import Conv3x3, Pointwise, double
+from diffbench.training import cost
 
 SIZES = {
     "unet": {"channels": [8, 16], "blocks": 1, "heads": 2, "context": 16},

@@ -15,7 +15,7 @@ import pytest
 from clones import cloned, differing, edit_params, fresh, planned, run, steady
 
 from diffbench import cli, config
-from diffbench.jobs import jobs
+from diffbench.pipeline.jobs import jobs
 
 pytestmark = pytest.mark.engines
 

@@ -6,8 +6,8 @@ from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffbench.paths import PATHS
-from diffbench.times import DENSITIES, trailing, training_times
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.times import DENSITIES, trailing, training_times
 
 SCHEDULES = {"vp-linear": ("linear", 1e-4, 0.02), "vp-scaled-linear": ("scaled_linear", 0.00085, 0.012)}
 

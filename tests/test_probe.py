@@ -10,13 +10,18 @@ import torch
 from test_samplers import gaussian
 from torch import nn
 
-from diffbench import checkpoint, convergence, cost, evaluate, model, probe, sample, train
-from diffbench.config import Cell
+from diffbench import design
 from diffbench.data import splits
-from diffbench.denoiser import Denoiser
-from diffbench.paths import PATHS
-from diffbench.targets import Prediction
-from diffbench.times import trailing
+from diffbench.design import Cell
+from diffbench.diffusion import model
+from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.targets import Prediction
+from diffbench.diffusion.times import trailing
+from diffbench.evaluation.probe import covers, errors, levels_in, straightness, trajectory
+from diffbench.runtime import checkpoint
+from diffbench.stages import convergence, evaluate, probe, sample, train
+from diffbench.training import cost, trainer
 
 DOUBLE = torch.float64
 
@@ -32,9 +37,7 @@ def test_a_point_mass_is_straight_on_every_path(name):
     def denoise(x, t):
         return Prediction(point.expand_as(x), (x - path.alpha(t) * point) / path.sigma(t))
 
-    ratio, deviation, reason = probe.straightness(
-        *probe.trajectory(denoise, path, noise(6, 1, 4, 4), trailing(50, path.levels))
-    )
+    ratio, deviation, reason = straightness(*trajectory(denoise, path, noise(6, 1, 4, 4), trailing(50, path.levels)))
     assert (ratio, deviation, reason) == (pytest.approx(1, abs=1e-9), pytest.approx(0, abs=1e-9), "")
 
 
@@ -43,8 +46,8 @@ def test_a_point_mass_is_straight_on_every_path(name):
 def test_straightness_of_the_exact_flow_to_a_gaussian(name, spread):
     """(1 + s - 2 s / sqrt(1 + s^2)) / |1 - s|, 1.211 at s = 0.5; a VP path starts a little short of tau = 1."""
     path = PATHS[name]()
-    parts = probe.trajectory(gaussian(path, 0.0, spread), path, noise(50, 1, 1, 1), trailing(1000, path.levels))
-    ratio, _, _ = probe.straightness(*parts)
+    parts = trajectory(gaussian(path, 0.0, spread), path, noise(50, 1, 1, 1), trailing(1000, path.levels))
+    ratio, _, _ = straightness(*parts)
     tau = float(parts[2][0])
     first, least = math.hypot((1 - tau) * spread, tau), spread / math.sqrt(1 + spread**2)
     expected = (first + spread - 2 * least) / abs(first - spread)
@@ -57,10 +60,10 @@ def test_straightness_of_the_exact_flow_to_a_gaussian(name, spread):
 def test_a_trajectory_without_a_chord_has_no_straightness():
     path = PATHS["linear"]()
     still = lambda x, t: Prediction(x, x)  # noqa: E731
-    ratio, deviation, reason = probe.straightness(*probe.trajectory(still, path, noise(3, 1, 2, 2), trailing(5, None)))
+    ratio, deviation, reason = straightness(*trajectory(still, path, noise(3, 1, 2, 2), trailing(5, None)))
     assert math.isnan(ratio) and math.isnan(deviation) and reason == "a trajectory ends where it starts"
     wild = lambda x, t: Prediction(x * torch.nan, x)  # noqa: E731
-    *_, reason = probe.straightness(*probe.trajectory(wild, path, noise(3, 1, 2, 2), trailing(5, None)))
+    *_, reason = straightness(*trajectory(wild, path, noise(3, 1, 2, 2), trailing(5, None)))
     assert reason == "a trajectory is not finite"
 
 
@@ -69,7 +72,7 @@ def test_the_deviation_of_a_known_velocity():
     tau = torch.tensor([1.0, 0.5, 0.0], dtype=DOUBLE)
     velocities = torch.tensor([1.0, 3.0], dtype=DOUBLE)[:, None, None]
     points = torch.tensor([2.0, 1.5, 0.0], dtype=DOUBLE)[:, None, None]
-    assert probe.straightness(points, velocities, tau) == (1.0, 0.25, "")
+    assert straightness(points, velocities, tau) == (1.0, 0.25, "")
 
 
 class Constant(nn.Module):
@@ -86,7 +89,7 @@ def test_the_error_of_a_network_that_says_nothing(name):
     """A network that predicts x0 = 0 errs by E x0^2, and in eps by (alpha / sigma)^2 of it."""
     path, x0 = PATHS[name](), noise(400, 1, 4, 4, seed=1) / 3
     t = torch.full((400,), 0.4, dtype=DOUBLE)
-    x0_error, eps_error = probe.errors(Denoiser(Constant(0.0), path, "x0"), x0, noise(400, 1, 4, 4), None, t)
+    x0_error, eps_error = errors(Denoiser(Constant(0.0), path, "x0"), x0, noise(400, 1, 4, 4), None, t)
     assert x0_error == pytest.approx(float(x0.square().mean()))
     assert eps_error == pytest.approx(x0_error * float(path.alpha(t[0]) / path.sigma(t[0])) ** 2)
 
@@ -94,18 +97,18 @@ def test_the_error_of_a_network_that_says_nothing(name):
 @pytest.mark.parametrize("name", PATHS)
 def test_levels_lie_in_their_bin_and_on_the_path(name):
     path, u = PATHS[name](), torch.linspace(0, 0.999, 50, dtype=DOUBLE)
-    t = probe.levels_in(path, "t", 0.2, 0.3, u)
+    t = levels_in(path, "t", 0.2, 0.3, u)
     assert t.min() >= 0.2 and t.max() <= 0.3 and len(t.unique()) > 40
-    t = probe.levels_in(path, "log_snr", -1.0, 1.0, u)
+    t = levels_in(path, "log_snr", -1.0, 1.0, u)
     log_snr = 2 * (path.alpha(t) / path.sigma(t)).log()
     assert log_snr.min() >= -1.02 and log_snr.max() <= 1.02
-    assert (probe.levels_in(path, "t", 0.0, 0.1, u) > 0).all(), "no network is asked at t = 0"
+    assert (levels_in(path, "t", 0.0, 0.1, u) > 0).all(), "no network is asked at t = 0"
 
 
 def test_a_bin_that_a_schedule_never_sees_is_left_out():
-    assert not probe.covers(PATHS["vp-scaled-linear"](), -8, -6) and probe.covers(PATHS["vp-linear"](), -8, -6)
-    assert probe.covers(PATHS["linear"](), -10, 10) and not probe.covers(PATHS["vp-linear"](), 8, 12)
-    assert probe.covers(PATHS["vp-scaled-linear-ztsnr"](), -10, -8)
+    assert not covers(PATHS["vp-scaled-linear"](), -8, -6) and covers(PATHS["vp-linear"](), -8, -6)
+    assert covers(PATHS["linear"](), -10, 10) and not covers(PATHS["vp-linear"](), 8, 12)
+    assert covers(PATHS["vp-scaled-linear-ztsnr"](), -10, -8)
 
 
 def test_the_probe_stage(smoke, places):
@@ -151,7 +154,7 @@ def test_snapshots_are_the_averages_of_their_steps(smoke, places):
     assert (smoke.convergence.sampler, smoke.convergence.steps) == ("dpmpp-2m", 4)
     row = dataclasses.replace(smoke.paradigms["dit"], samplers=["dpmpp-2m"])
     params = dataclasses.replace(smoke, paradigms=smoke.paradigms | {"dit": row})
-    for steps in params.step_values("dit"):
+    for steps in design.step_values(params, "dit"):
         sample.run(params, "dit", 0, steps)
     evaluate.run(params, "dit", 0)
     cells = json.loads(places.evaluation("dit", 0).read_text())["cells"]
@@ -185,7 +188,7 @@ def test_a_resumed_training_keeps_its_snapshots(smoke, places):
 
 
 def test_a_failed_training_keeps_the_snapshots_before_its_failure(smoke, places, monkeypatch):
-    monkeypatch.setattr(train, "loss", lambda *arguments, plain=train.loss: plain(*arguments) * torch.inf)
+    monkeypatch.setattr(trainer, "loss", lambda *arguments, plain=trainer.loss: plain(*arguments) * torch.inf)
     train.run(smoke, "sd2", 0)
     convergence.run(smoke, "sd2", 0)
     rows = json.loads(places.convergence("sd2", 0).read_text())

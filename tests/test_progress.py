@@ -2,7 +2,7 @@
 
 import io
 
-from diffbench.progress import Progress, clock
+from diffbench.runtime.progress import Progress, clock
 
 
 class Clock:

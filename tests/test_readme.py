@@ -7,12 +7,13 @@ from conftest import ROOT
 from invented import invented
 from PIL import Image
 
-from diffbench import cli, config, readme, tables
-from diffbench.claims import judge
+from diffbench import cli, config, design
 from diffbench.errors import UserError
-from diffbench.files import REFERENCES, Places
-from diffbench.report import posters
+from diffbench.report import posters, readme
 from diffbench.report.finding import number
+from diffbench.results import store
+from diffbench.runtime.places import REFERENCES, Places
+from diffbench.stages import claims
 
 MARKS = {
     name: (f"<!-- {name}: made by `python -m diffbench readme` -->", f"<!-- /{name} -->")
@@ -36,10 +37,10 @@ def digits(workplace, monkeypatch):
     params = config.load("digits")
     frames = invented(params)
     facts = {"run": "digits", "data": "digits", "seeds": "0, 1, 2"}
-    more = tables.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
+    more = store.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
     frames["provenance"] = pd.concat([more, frames["provenance"]], ignore_index=True)
-    tables.write(Places("digits").tables, frames)
-    judge.run(params)
+    store.write(Places("digits").tables, frames)
+    claims.run(params)
     return params, frames
 
 
@@ -70,7 +71,7 @@ def test_rows_are_compared_only_where_the_network_is_the_same():
         ("d", "dit", "eps", "vp-scaled-linear", "uniform", True, 5.0),
         ("e", "mmdit", "eps", "vp-linear", "uniform", False, 5.0),
     ]
-    frame = tables.frame("paradigms", [dict(zip(names, row, strict=True)) for row in rows])
+    frame = store.frame("paradigms", [dict(zip(names, row, strict=True)) for row in rows])
     found = readme.pairs(frame)
     assert [(p["network"], p["eps"].paradigm, p["velocity"].paradigm) for p in found] == [("U-Net", "a", "b")]
     assert [row["paradigm"] for row in readme.short(frame, 2.0)] == ["a", "d", "e"], "more than 1.5 times, not exactly"
@@ -92,7 +93,7 @@ def test_the_committed_readme_is_that_of_the_reference(at_root):
         pytest.skip("no reference is committed")
     text = readme.README.read_text()
     folder = next(path.parent.parent for path in found if f"]({path.parent.parent.as_posix()}/report.html)" in text)
-    frames = {name: tables.read(folder / "tables", name) for name in readme.READS}
+    frames = {name: store.read(folder / "tables", name) for name in readme.READS}
     assert readme.filled(text, readme.blocks(frames, folder)) == text
     for name in ("samples.png", "quality.png", "report.html"):
         assert (folder / name).stat().st_size > 10_000
@@ -109,7 +110,7 @@ def test_the_posters_show_the_very_samples(digits):
     row = frames["paradigms"].set_index("paradigm", drop=False).loc["sd3"]
     strip = np.asarray(posters.strip(params, row))
     assert strip.shape == (64, 640)
-    order = [tuple(cell.key.values()) for cell in params.all_cells("sd3", 0)]
+    order = [tuple(cell.key.values()) for cell in design.all_cells(params, "sd3", 0)]
     place = order.index((row.few_sampler, row.few_steps, row.guidance, ""))
     with Image.open(places.evaluation("sd3", 0).with_suffix(".png")) as sheet:
         grey = np.asarray(sheet.convert("L"))

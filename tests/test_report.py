@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented import invented
 
-from diffbench import config, tables
-from diffbench.files import REFERENCES
+from diffbench import config
 from diffbench.report import charts, effects, figures, finding, page
+from diffbench.results import schema, store
+from diffbench.runtime.places import REFERENCES
 
 NASTY = "<script>alert(1)</script>"
 
@@ -69,7 +70,7 @@ def test_every_cell_and_its_number_are_on_the_page(named):
 def test_every_score_says_on_the_page_what_it_is_blind_to(named):
     frames = invented(named)
     html = page.render(frames, named)
-    for column in tables.SCORES:
+    for column in schema.SCORES:
         assert f"<em>Blind to {column.blind}.</em>" in html, column.name
     assert "0.0432" in html, "the floor of the second opinion"
     assert "puts the means in the same order" in html
@@ -109,11 +110,11 @@ def test_real_images_stand_beside_the_values(named):
     """In the tables of the summary, of the side experiments and of all cells, whatever else is sorted or filtered."""
     frames = invented(named)
     html = page.render(frames, named)
-    floor = tables.floor(frames["floors"])
+    floor = store.floor(frames["floors"])
     rows = re.findall(r'<tr class="floor"><th scope="row">real test images.*?</tr>', html, re.DOTALL)
     arms = frames["arms"].paradigm.nunique()
     assert len(rows) == 3 + arms, "the last is that of all cells"
-    for column in tables.SCORES:
+    for column in schema.SCORES:
         assert f"<td>{finding.number(floor[column.name])}</td>" in rows[-1], column.name
     assert "real images 0.500" in html, "beside the cells that Explore opens with"
 
@@ -147,8 +148,8 @@ def frames_for(fids: dict[str, list[float]]):
             {"paradigm": key, "label": key.upper(), "conditional": True, "guidance": 1.0, "best_sampler": "ddim",
              "best_steps": 10, "best_nfe": 10, "best_fid": mean}
         )  # fmt: skip
-    floors = tables.frame("floors", [{"split": "test", "fid": 1.0}])
-    return tables.frame("paradigms", rows), tables.frame("cells", cells), floors
+    floors = store.frame("floors", [{"split": "test", "fid": 1.0}])
+    return store.frame("paradigms", rows), store.frame("cells", cells), floors
 
 
 @pytest.mark.parametrize(
@@ -293,17 +294,17 @@ def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):
 
 def test_the_page_says_how_far_a_run_agrees_with_the_committed_reference(named):
     frames = invented(named)
-    named_run = tables.frame("provenance", [{"key": "run", "value": "smoke"}])
+    named_run = store.frame("provenance", [{"key": "run", "value": "smoke"}])
     frames["provenance"] = pd.concat([named_run, frames["provenance"]], ignore_index=True)
     assert "no reference of a run called smoke" in page.render(frames, named)
     other = frames | {"provenance": frames["provenance"].replace("abc", "<b>def</b>")}
     folder = REFERENCES / "smoke-somewhere/tables"
-    tables.write(folder, other)
+    store.write(folder, other)
     html = page.render(frames, named)
     assert "are the same to the last digit" in html and "the reference smoke-somewhere" in html
     assert "&lt;b&gt;def&lt;/b&gt;" in html and "<b>def" not in html
     worse = other["cells"].assign(pca_fid=other["cells"].pca_fid * (3 + other["cells"].seed / 100))
-    tables.write(folder, other | {"cells": worse})
+    store.write(folder, other | {"cells": worse})
     html = page.render(frames, named)
     assert re.search(r"The runs disagree: \d+ values of [\d,]+ in \d+ cells differ by more than seed noise", html)
     assert "By row and metric" in html and page.render(frames, named) == html

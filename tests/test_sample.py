@@ -8,9 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from diffbench import evaluate, model, pictures, sample, train
-from diffbench.config import Cell
-from diffbench.data import splits
+from diffbench import design
+from diffbench.data import captions, splits
+from diffbench.design import Cell
+from diffbench.diffusion import generate, model
+from diffbench.results import pictures
+from diffbench.runtime import npz
+from diffbench.stages import evaluate, sample, train
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def trained(smoke, places):
 
 
 def test_the_grid_is_sampled_and_scored(trained, places):
-    for steps in trained.step_values("sd3"):
+    for steps in design.step_values(trained, "sd3"):
         sample.run(trained, "sd3", 0, steps)
     with np.load(places.samples("sd3", 0, "2")) as file:
         assert file["images"].shape == (7, 50, 8, 8) and file["images"].dtype == np.uint8
@@ -50,13 +54,13 @@ def test_the_grid_is_sampled_and_scored(trained, places):
 def test_an_unconditional_row_shows_the_same_samples_as_the_others(smoke, places):
     """The page puts its strips beside the others' as made from the same noise, which goes by the sample's index."""
     train.run(smoke, "ddpm", 0)
-    for steps in smoke.step_values("ddpm"):
+    for steps in design.step_values(smoke, "ddpm"):
         sample.run(smoke, "ddpm", 0, steps)
     evaluate.run(smoke, "ddpm", 0)
-    prompt = sample.captions(splits.load(places.data), smoke.sampling.images, "scored")
+    prompt = captions.captions(splits.load(places.data), smoke.sampling.images, "scored")
     index = pictures.shown(prompt)
     assert list(prompt[index, 0]) == 2 * list(range(10)) and list(index) != list(range(20))
-    images = splits.load_arrays(places.samples("ddpm", 0, smoke.step_values("ddpm")[0]))["images"][0, index]
+    images = npz.load_arrays(places.samples("ddpm", 0, design.step_values(smoke, "ddpm")[0]))["images"][0, index]
     pictures.sheet(pictures.strips(images), places.evaluation("ddpm", 0).with_name("expected.png"))
     with (
         Image.open(places.evaluation("ddpm", 0).with_name("expected.png")) as expected,
@@ -91,19 +95,19 @@ def test_a_guided_cell_starts_from_the_same_noise(trained, places):
     net, _ = model.load(places.train("sd3", 0) / "model.safetensors", trained.paradigms["sd3"], 8, torch.device("cpu"))
     starts = []
     net.net.register_forward_pre_hook(lambda _, inputs: starts.append(inputs[0][:3].clone()))
-    noise = sample.starts(3, 8, 0, "scored", torch.device("cpu"))
-    prompt = torch.from_numpy(sample.captions(splits.load(places.data), 3, "scored"))
+    noise = generate.starts(3, 8, 0, "scored", torch.device("cpu"))
+    prompt = torch.from_numpy(captions.captions(splits.load(places.data), 3, "scored"))
     for steps, scale in ((2, 1.0), (4, 1.0), (4, 2.0)):
         starts.append("cell")
-        sample.draw(net, Cell(sampler="euler", steps=steps, guidance=scale), prompt, noise, 0, 0, "scored", clip=True)
+        generate.draw(net, Cell(sampler="euler", steps=steps, guidance=scale), prompt, noise, 0, 0, "scored", clip=True)
     first = [starts[i + 1] for i, value in enumerate(starts) if isinstance(value, str)]
     assert all(torch.equal(first[0], other) for other in first[1:])
 
 
 def test_captions_are_fixed_and_follow_their_split(smoke, places):
     dataset = splits.load(places.data)
-    scored, selection = (sample.captions(dataset, 400, purpose) for purpose in ("scored", "selection"))
-    assert np.array_equal(scored, sample.captions(dataset, 400, "scored"))
+    scored, selection = (captions.captions(dataset, 400, purpose) for purpose in ("scored", "selection"))
+    assert np.array_equal(scored, captions.captions(dataset, 400, "scored"))
     assert not np.array_equal(scored, selection)
     counts = np.bincount(scored[:, 0], minlength=10)
     expected = np.bincount(dataset.train.labels, minlength=10) * 400 / len(dataset.train.labels)
@@ -111,14 +115,14 @@ def test_captions_are_fixed_and_follow_their_split(smoke, places):
 
 
 def test_samples_that_are_not_finite_fail_their_cell(trained, places, monkeypatch):
-    plain = sample.draw
+    plain = generate.draw
 
     def broken(denoiser, cell, *arguments, **options):
         x, nfe = plain(denoiser, cell, *arguments, **options)
         return (torch.full_like(x, torch.nan) if cell.guidance == 2 else x), nfe
 
     monkeypatch.setattr(sample, "draw", broken)
-    for steps in trained.step_values("sd3"):
+    for steps in design.step_values(trained, "sd3"):
         sample.run(trained, "sd3", 0, steps)
     evaluate.run(trained, "sd3", 0)
     found = json.loads(places.evaluation("sd3", 0).read_text())
@@ -131,11 +135,15 @@ def test_samples_that_are_not_finite_fail_their_cell(trained, places, monkeypatc
 def test_an_arm_is_sampled_with_its_options(smoke, places):
     """Leading spacing starts lower and so looks brighter or darker; trailing as an arm is the grid's own cell."""
     train.run(smoke, "sd1", 0)
-    for steps in smoke.step_values("sd1"):
+    for steps in design.step_values(smoke, "sd1"):
         sample.run(smoke, "sd1", 0, steps)
     with np.load(places.samples("sd1", 0, "arms")) as file, np.load(places.samples("sd1", 0, "4")) as grid:
-        arms = {cell.arm: images for cell, images in zip(smoke.cells("sd1", 0, "arms"), file["images"], strict=True)}
-        plain = {c.guidance: images for c, images in zip(smoke.cells("sd1", 0, "4"), grid["images"], strict=True)}
+        arms = {
+            cell.arm: images for cell, images in zip(design.cells(smoke, "sd1", 0, "arms"), file["images"], strict=True)
+        }
+        plain = {
+            c.guidance: images for c, images in zip(design.cells(smoke, "sd1", 0, "4"), grid["images"], strict=True)
+        }
     assert np.array_equal(arms["trailing"], plain[1.0])
     assert not np.array_equal(arms["leading"], arms["trailing"])
     assert not np.array_equal(arms["interval"], arms["rescale"])

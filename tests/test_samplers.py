@@ -7,11 +7,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
-from diffbench.denoiser import clamp
-from diffbench.paths import PATHS
-from diffbench.samplers import ancestral, ddim, euler
-from diffbench.targets import Prediction, recover
-from diffbench.times import trailing
+from diffbench.diffusion.denoiser import clamp
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.samplers import ancestral, ddim, euler
+from diffbench.diffusion.targets import Prediction, recover
+from diffbench.diffusion.times import trailing
 
 SHAPE = (3, 1, 4, 4)
 BETAS = {"vp-linear": ("linear", 1e-4, 0.02), "vp-scaled-linear": ("scaled_linear", 0.00085, 0.012)}

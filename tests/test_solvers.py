@@ -11,11 +11,11 @@ from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from test_guidance import NULL, batch, make
 from test_samplers import BETAS, SHAPE, denoiser, exact, gaussian, network, start, stream
 
-from diffbench.guidance import Guided, rescale
-from diffbench.paths import PATHS, zero_terminal_snr
-from diffbench.samplers import SAMPLERS, ancestral, ddim, ddim_article, dpmpp_2m, heun
-from diffbench.targets import Prediction
-from diffbench.times import leading, trailing
+from diffbench.diffusion.guidance import Guided, rescale
+from diffbench.diffusion.paths import PATHS, zero_terminal_snr
+from diffbench.diffusion.samplers import SAMPLERS, ancestral, ddim, ddim_article, dpmpp_2m, heun
+from diffbench.diffusion.targets import Prediction
+from diffbench.diffusion.times import leading, trailing
 
 
 def smooth(name: str):

@@ -11,8 +11,11 @@ import pytest
 import yaml
 from clones import edit_params, fresh, planned, run
 
-from diffbench import cli, config, device, disk, made, manifest, provenance
-from diffbench.files import Places, read_json, sha256
+from diffbench import cli, config, device
+from diffbench.pipeline import disk, manifest, provenance, records
+from diffbench.runtime import hardware
+from diffbench.runtime.files import read_json, sha256
+from diffbench.runtime.places import Places
 
 pytestmark = pytest.mark.engines
 
@@ -227,10 +230,10 @@ def test_an_edit_while_a_job_runs_is_noticed(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(clone)
     params = config.load("smoke")
     command = "python -m diffbench claims smoke"
-    with made.recording(params, command):
+    with records.recording(params, command):
         path = Path("workflow/claims.yaml")
         path.write_text(path.read_text() + "\n# an edit\n")
-    graph = made.Graph(params)
+    graph = records.Graph(params)
     assert list(graph.stale(graph.find(command))) == ["claims: workflow/claims.yaml has changed since"]
     assert cli.main(["manifest", "smoke"]) == 2
 
@@ -238,7 +241,7 @@ def test_an_edit_while_a_job_runs_is_noticed(finished, tmp_path, monkeypatch):
 def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monkeypatch):
     """From a cell of the table through the records to the commit, the data, the classifier and the seed."""
     monkeypatch.chdir(finished[0])
-    graph = made.Graph(config.load("smoke"))
+    graph = records.Graph(config.load("smoke"))
     cells = (finished[0] / "reports/smoke/tables/cells.csv").read_text().splitlines()
     assert len(cells) > 20
     head = run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
@@ -250,13 +253,13 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
         seen, queue = set(), [job]
         while queue:
             job = queue.pop()
-            record = made.read_record(job)
+            record = records.read_record(job)
             assert record["ran with"].items() >= expected.items(), job.name
             assert "device" in record["ran with"] or "compute" not in record["params"] or job.name == "aggregate"
             assert record["command"] == job.command and record["params"], "with paradigm, seed and steps"
             for path, digest in record["inputs"].items():
                 maker = graph.maker.get(path)
-                assert made.digest(path) == digest, path
+                assert records.digest(path) == digest, path
                 if maker and maker.name not in seen:
                     seen.add(maker.name)
                     queue.append(maker)
@@ -273,7 +276,7 @@ def test_the_table_of_provenance_says_what_the_run_rests_on(finished, monkeypatc
     assert found["params sha256"] == provenance.params_hash({k: v for k, v in params.raw.items() if k != "tune"})
     assert found["data sha256"] == read_json(places.data_facts)["sha256"] and len(found["data sha256"]) == 64
     assert found["classifier sha256"] == sha256(places.classifier)
-    assert found["device"] == device.device_name(device.choose(params.compute))
+    assert found["device"] == hardware.device_name(device.choose(params.compute))
     assert (found["data"], found["seeds"], found["run"]) == ("digits", "0", "smoke")
 
 

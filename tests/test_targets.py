@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffbench.denoiser import clamp
-from diffbench.paths import PATHS
-from diffbench.targets import TARGETS, Prediction, recover, target
+from diffbench.diffusion.denoiser import clamp
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.targets import TARGETS, Prediction, recover, target
 
 DEFINED = [
     (kind, name) for name in PATHS for kind in TARGETS if kind != "velocity" or hasattr(PATHS[name](), "d_alpha")

@@ -11,11 +11,27 @@ import numpy as np
 import pytest
 import torch
 
-from diffbench import checkpoint, ema, evaluate, flat, model, sample, train
-from diffbench.config import Cell, Training
-from diffbench.data import prompts, splits
+from diffbench import design
+from diffbench.config.models import Training
+from diffbench.data import captions, prompts, splits
+from diffbench.design import Cell
 from diffbench.device import prepare
+from diffbench.diffusion import generate, model
 from diffbench.errors import UserError
+from diffbench.runtime import checkpoint
+from diffbench.runtime.places import Places
+from diffbench.stages import evaluate, sample, train
+from diffbench.training import ema, flat, recorded
+from diffbench.training import trainer as trainer_module
+from diffbench.training.trainer import (
+    GRADIENTS_AGREE,
+    STATE,
+    Trainer,
+    disagreement,
+    drop_words,
+    image_order,
+    spread_uniform,
+)
 
 
 class Interrupted(Exception):
@@ -90,7 +106,7 @@ def test_a_diverging_training_is_a_result(smoke, places):
     assert history["status"] == "failed" and 0 < history["failed_step"] < 32
     assert history["failed_loss"] in ("nan", "inf")
     assert history["curve"] and all(point["loss"] == point["loss"] for point in history["curve"])
-    for steps in params.step_values("dit"):
+    for steps in design.step_values(params, "dit"):
         sample.run(params, "dit", 0, steps)
     evaluate.run(params, "dit", 0)
     cells = json.loads(places.evaluation("dit", 0).read_text())["cells"]
@@ -98,7 +114,7 @@ def test_a_diverging_training_is_a_result(smoke, places):
 
 
 def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch):
-    device, dataset = torch.device("cpu"), splits.load(train.Places("smoke").data)
+    device, dataset = torch.device("cpu"), splits.load(Places("smoke").data)
     seen = {}
     for paradigm in ("ddpm", "sd1", "dit", "sd3"):
         draws = []
@@ -107,8 +123,8 @@ def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch)
             draws.append((x0, t, eps))
             return denoiser.net(x0, t, prompt).mean((1, 2, 3))
 
-        monkeypatch.setattr(train, "loss", spy)
-        trainer = train.Trainer(smoke, smoke.paradigms[paradigm], 0, device, dataset)
+        monkeypatch.setattr(trainer_module, "loss", spy)
+        trainer = Trainer(smoke, smoke.paradigms[paradigm], 0, device, dataset)
         trainer.step()
         trainer.step()
         seen[paradigm] = draws
@@ -122,14 +138,14 @@ def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch)
 
 
 def test_seeds_differ_in_weights_order_and_noise(smoke):
-    device, dataset = torch.device("cpu"), splits.load(train.Places("smoke").data)
-    first, second = (train.Trainer(smoke, smoke.paradigms["dit"], seed, device, dataset) for seed in (0, 1))
+    device, dataset = torch.device("cpu"), splits.load(Places("smoke").data)
+    first, second = (Trainer(smoke, smoke.paradigms["dit"], seed, device, dataset) for seed in (0, 1))
     assert not torch.equal(first.order, second.order)
     assert not torch.equal(first.weights, second.weights)
 
 
 def test_an_epoch_shows_every_image_once():
-    order = train.image_order(100, 7, 30, seed=0).flatten()
+    order = image_order(100, 7, 30, seed=0).flatten()
     assert len(order) == 210
     for epoch in (order[:100], order[100:200]):
         assert sorted(epoch.tolist()) == list(range(100))
@@ -142,7 +158,7 @@ def test_words_and_prompts_are_dropped_at_their_rates():
         word_drop=0.2, checkpoint_seconds=1, snapshots=[],
     )  # fmt: skip
     prompt = torch.tensor([[4, 11, 15]]).expand(50_000, 3)
-    dropped = train.drop_words(prompt, settings, torch.Generator().manual_seed(0))
+    dropped = drop_words(prompt, settings, torch.Generator().manual_seed(0))
     null = (dropped == prompts.NULL).all(1)
     assert float(null.double().mean()) == pytest.approx(0.1, abs=0.01)
     assert ((dropped == prompts.NULL).any(1) == null).all(), "a prompt is dropped whole"
@@ -153,7 +169,7 @@ def test_words_and_prompts_are_dropped_at_their_rates():
 
 
 def test_draws_of_time_are_uniform_and_even():
-    draws = torch.stack([train.spread_uniform(64, torch.Generator().manual_seed(seed)) for seed in range(500)])
+    draws = torch.stack([spread_uniform(64, torch.Generator().manual_seed(seed)) for seed in range(500)])
     assert draws.min() >= 0 and draws.max() < 1
     cells = (draws * 64).long().clamp(max=63)
     assert all(len(set(row.tolist())) >= 63 for row in cells), "one draw in each cell, up to rounding at its edge"
@@ -173,7 +189,7 @@ def test_ema_is_a_weighted_mean_that_forgets_the_start():
 @pytest.mark.parametrize("name", ["unet", "dit"])
 def test_flat_weights_train_like_separate_ones(name):
     """Against torch's own AdamW and clipping on the parameters as they are."""
-    from diffbench.networks import NETWORKS
+    from diffbench.diffusion.networks import NETWORKS
 
     size = {"unet": {"channels": [8, 16], "blocks": 1, "heads": 2}, "dit": {"width": 16, "depth": 1}}[name]
     nets = []
@@ -200,7 +216,7 @@ def test_flat_weights_train_like_separate_ones(name):
 
 
 def test_a_model_file_of_another_network_is_refused(smoke, places):
-    from diffbench import model
+    from diffbench.diffusion import model
     from diffbench.errors import UserError
 
     train.run(smoke, "dit", 0)
@@ -223,9 +239,7 @@ def test_a_pickle_is_not_opened(tmp_path):
 def test_updates_are_those_of_torchs_adamw(smoke):
     """The functional form with our own state against the class, and without the second it takes to import it."""
     params = dataclasses.replace(smoke, training=dataclasses.replace(smoke.training, weight_decay=0.1))
-    trainer = train.Trainer(
-        params, params.paradigms["dit"], 0, torch.device("cpu"), splits.load(train.Places("smoke").data)
-    )
+    trainer = Trainer(params, params.paradigms["dit"], 0, torch.device("cpu"), splits.load(Places("smoke").data))
     other = torch.nn.Parameter(trainer.weights.detach().clone())
     theirs = torch.optim.AdamW([other], lr=1, betas=(0.9, params.training.beta2), weight_decay=0.1, fused=True)
     generator = torch.Generator().manual_seed(0)
@@ -246,24 +260,24 @@ def test_a_network_compiled_to_other_gradients_is_refused(smoke, places, monkeyp
     params, device = dataclasses.replace(smoke, compute=compute), torch.device("cpu")
     dataset, row = splits.load(places.data), smoke.paradigms[paradigm]
     monkeypatch.setattr(model, "fuse", lambda denoiser, compute: None)
-    same, plain = (train.Trainer(own, row, 0, device, dataset) for own in (params, smoke))
+    same, plain = (Trainer(own, row, 0, device, dataset) for own in (params, smoke))
     for trainer in (same, plain):
         trainer.step()
     assert torch.equal(same.weights, plain.weights), "the comparison leaves no trace"
     found = same.gradients()
     assert all(float(gradient.norm()) > 0 for gradient in found), "no gradient hides behind a gate that starts at zero"
-    assert train.disagreement(found, found) == 0
+    assert disagreement(found, found) == 0
     largest = max(range(len(found)), key=lambda i: float(found[i].norm()))
     for factor in (0, 100, float("nan")):
         others = [factor * gradient if i == largest else gradient for i, gradient in enumerate(found)]
-        assert not train.disagreement(found, others) < train.GRADIENTS_AGREE
+        assert not disagreement(found, others) < GRADIENTS_AGREE
 
     def broken(denoiser, compute):
         list(denoiser.net.parameters())[largest].register_hook(lambda gradient: 0 * gradient)
 
     monkeypatch.setattr(model, "fuse", broken)
     with pytest.raises(UserError, match=f"compiles {row.network} to wrong gradients"):
-        train.Trainer(params, row, 0, device, dataset)
+        Trainer(params, row, 0, device, dataset)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="records CUDA graphs")
@@ -273,11 +287,11 @@ def test_recorded_steps_give_the_same_bytes(smoke, places, paradigm):
     dataset, found = splits.load(places.data), []
     for graphs in (False, True):
         params = dataclasses.replace(smoke, compute=dataclasses.replace(compute, graphs=graphs))
-        trainer = train.Trainer(params, params.paradigms[paradigm], 0, prepare(params.compute), dataset)
-        assert isinstance(trainer.learn, train.Recorded) == graphs
+        trainer = Trainer(params, params.paradigms[paradigm], 0, prepare(params.compute), dataset)
+        assert isinstance(trainer.learn, recorded.Recorded) == graphs
         for _ in range(5):
             trainer.step()
-        found.append([getattr(trainer, name).detach().cpu() for name in train.STATE])
+        found.append([getattr(trainer, name).detach().cpu() for name in STATE])
     assert all(torch.equal(plain, recorded) for plain, recorded in zip(*found, strict=True))
 
 
@@ -309,9 +323,9 @@ def test_compiled_networks_train_and_sample_the_same_but_for_rounding(smoke, pla
         path = places.train(paradigm, 0) / "model.safetensors"
         denoiser, _ = model.load(path, own.paradigms[paradigm], own.side, torch.device("cpu"))
         model.fuse(denoiser, own.compute)
-        start = sample.starts(50, own.side, 0, "scored", torch.device("cpu"))
-        prompt = sample.captions(dataset, 50, "scored")
-        images, nfe, _ = sample.generate(denoiser, cell, prompt, start, dataset, own, 0, "scored")
+        start = generate.starts(50, own.side, 0, "scored", torch.device("cpu"))
+        prompt = captions.captions(dataset, 50, "scored")
+        images, nfe, _ = generate.generate(denoiser, cell, prompt, start, dataset, own, 0, "scored")
         found.append((checkpoint.load(path)[0], images.astype(int), nfe))
     (plain, images, nfe), (fused, other, same) = found
     assert nfe == same and list(plain) == list(fused), "the file knows nothing of it"
@@ -354,4 +368,4 @@ def test_no_cells_clock_holds_a_compilation(smoke, places, monkeypatch, paradigm
     before = graphs["unique_graphs"]
     sample.run(compiled, paradigm, 0, steps)
     assert graphs["unique_graphs"] > before, "it was compiled"
-    assert timed == [0] * len(compiled.cells(paradigm, 0, steps)) != []
+    assert timed == [0] * len(design.cells(compiled, paradigm, 0, steps)) != []

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from diffbench import config, tune
+from diffbench import config
+from diffbench.stages import tune
 
 
 @pytest.mark.parametrize("run", [path.stem for path in (ROOT / "workflow/tuning").glob("*.csv")])

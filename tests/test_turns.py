@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from diffbench import turns
-from diffbench.config import Compute
+from diffbench.config.models import Compute
+from diffbench.runtime import gpu_lock
 
 COMPUTE = Compute(device="cuda", precision="bf16", threads=1, compile=False, graphs=False)
 HOLD = """
@@ -26,8 +26,8 @@ with turns.turn(compute, alone=sys.argv[2] == "alone"):
 @pytest.fixture
 def holder(tmp_path, monkeypatch):
     """Start a process that has the GPU, alone or not, and return once it has it."""
-    monkeypatch.setattr(turns, "cuda_devices", lambda: 1)
-    monkeypatch.setattr(turns, "place", lambda: tmp_path / "gpu.lock")
+    monkeypatch.setattr(gpu_lock, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(gpu_lock, "place", lambda: tmp_path / "gpu.lock")
     started = []
 
     def start(how: str) -> subprocess.Popen:
@@ -55,11 +55,11 @@ def test_who_times_has_the_gpu_alone_and_a_killed_one_gives_it_back(holder, firs
 
 def test_who_does_not_time_shares(holder):
     assert holder("shared").stdout.readline() == "has it\n"
-    with turns.turn(COMPUTE, alone=False):
+    with gpu_lock.turn(COMPUTE, alone=False):
         pass
 
 
 def test_a_cpu_has_no_turns(tmp_path, monkeypatch):
-    monkeypatch.setattr(turns, "place", lambda: tmp_path / "gpu.lock")
-    with turns.turn(Compute(device="cpu", precision="float32", threads=1, compile=False, graphs=False), alone=True):
+    monkeypatch.setattr(gpu_lock, "place", lambda: tmp_path / "gpu.lock")
+    with gpu_lock.turn(Compute(device="cpu", precision="float32", threads=1, compile=False, graphs=False), alone=True):
         assert not (tmp_path / "gpu.lock").exists()

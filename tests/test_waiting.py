@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from diffbench.denoiser import Denoiser
-from diffbench.guidance import Guided
-from diffbench.paths import PATHS
-from diffbench.samplers import SAMPLERS, VP_ONLY
-from diffbench.times import trailing
+from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.guidance import Guided
+from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.samplers import SAMPLERS, VP_ONLY
+from diffbench.diffusion.times import trailing
 
 META = torch.device("meta")  # tensors without values: asking for one, which waits for a device, is an error here
 

@@ -11,49 +11,50 @@ from pathlib import Path
 
 import yaml
 
-from . import __version__, config
-from .errors import UserError, printable
-from .files import Places, replacing
-from .made import recording
-from .turns import turn
-from .yaml_file import read_yaml
+from diffbench import __version__, config, design
+from diffbench.errors import UserError, printable
+from diffbench.pipeline.records import recording
+from diffbench.runtime.files import replacing
+from diffbench.runtime.gpu_lock import turn
+from diffbench.runtime.places import Places
+from diffbench.runtime.yaml_file import read_yaml
 
 
 def _train(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .train import run
+    from diffbench.stages.train import run
 
     run(params, arguments.paradigm, arguments.seed)
 
 
 def _sample(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .sample import run
+    from diffbench.stages.sample import run
 
-    if arguments.steps not in params.step_values(arguments.paradigm):
-        allowed = ", ".join(params.step_values(arguments.paradigm))
+    if arguments.steps not in design.step_values(params, arguments.paradigm):
+        allowed = ", ".join(design.step_values(params, arguments.paradigm))
         raise UserError(f"--steps {arguments.steps}: not in params; allowed: {allowed}")
     run(params, arguments.paradigm, arguments.seed, arguments.steps)
 
 
 def _evaluate(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .evaluate import run
+    from diffbench.stages.evaluate import run
 
     run(params, arguments.paradigm, arguments.seed)
 
 
 def _convergence(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .convergence import run
+    from diffbench.stages.convergence import run
 
     run(params, arguments.paradigm, arguments.seed)
 
 
 def _probe(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .probe import run
+    from diffbench.stages.probe import run
 
     run(params, arguments.paradigm, arguments.seed)
 
 
 def _tune(params: config.Params, arguments: argparse.Namespace) -> None:
-    from . import tune
+    from diffbench.stages import tune
 
     if arguments.paradigm is None and arguments.lr is None:
         tune.collect(params)
@@ -67,8 +68,8 @@ def _tune(params: config.Params, arguments: argparse.Namespace) -> None:
 
 
 def _data(params: config.Params, _: argparse.Namespace) -> None:
-    from .data.splits import prepare
-    from .disk import refuse_if_short
+    from diffbench.pipeline.disk import refuse_if_short
+    from diffbench.stages.data import prepare
 
     refuse_if_short(params)  # the first stage of either engine
     places = Places(params.name)
@@ -76,50 +77,50 @@ def _data(params: config.Params, _: argparse.Namespace) -> None:
 
 
 def _classifier(params: config.Params, _: argparse.Namespace) -> None:
-    from .classifier import run
+    from diffbench.stages.classifier import run
 
     run(params)
 
 
 def _reference(params: config.Params, _: argparse.Namespace) -> None:
-    from .reference import run
+    from diffbench.stages.reference import run
 
     run(params)
 
 
 def _aggregate(params: config.Params, _: argparse.Namespace) -> None:
-    from .aggregate import run
+    from diffbench.stages.aggregate import run
 
     run(params)
 
 
 def _claims(params: config.Params, _: argparse.Namespace) -> None:
-    from .claims.judge import run
+    from diffbench.stages.claims import run
 
     run(params)
 
 
 def _report(params: config.Params, _: argparse.Namespace) -> None:
-    from .report.page import run
+    from diffbench.stages.report import run
 
     run(params)
 
 
 def _manifest(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import run
+    from diffbench.stages.manifest import run
 
     run(params)
 
 
 def _adopt(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import adopt
+    from diffbench.pipeline.manifest import adopt
 
     adopt(params)
     print(f"results/{params.name} verified; Snakemake and DVC take it for current")
 
 
 def _verify(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import differences, way_out
+    from diffbench.pipeline.manifest import differences, way_out
 
     found = differences(params)
     if found:
@@ -128,19 +129,19 @@ def _verify(params: config.Params, _: argparse.Namespace) -> None:
 
 
 def _finding(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import finding
+    from diffbench.stages.manifest import finding
 
     print(finding(params))
 
 
 def _prune(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .prune import prune
+    from diffbench.pipeline.prune import prune
 
     prune(params, arguments.yes)
 
 
 def _disk(params: config.Params, _: argparse.Namespace) -> None:
-    from .disk import summary
+    from diffbench.pipeline.disk import summary
 
     print(summary(params))
 
@@ -202,7 +203,7 @@ def write_preset(name: str, force: bool) -> None:
 
 
 def _adopt_if_current(name: str) -> None:
-    from .manifest import differences, tell, tell_dvc
+    from diffbench.pipeline.manifest import differences, tell, tell_dvc
 
     if not Places(name).manifest.exists():
         return
@@ -225,20 +226,20 @@ def _params(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from .compare.terminal import run
+    from diffbench.compare.terminal import run
 
     return 0 if run(arguments.left, arguments.right, arguments.csv, arguments.all) else 1
 
 
 def _article(arguments: argparse.Namespace) -> int:
-    from .article import run
+    from diffbench.report.article import run
 
     run(arguments.run, arguments.write)
     return 0
 
 
 def _readme(arguments: argparse.Namespace) -> int:
-    from .readme import run
+    from diffbench.report.readme import run
 
     run(arguments.run)
     return 0

@@ -29,11 +29,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..tables import floor, framed
-from .cells import CELLS, DIFFER, METRICS, compare_cells
-from .claims import compare_claims
-from .facts import differing, facts_of
-from .words import missing, partly_failed, summary
+from diffbench.compare.cells import CELLS, DIFFER, METRICS, compare_cells
+from diffbench.compare.claims import compare_claims
+from diffbench.compare.facts import differing, facts_of
+from diffbench.compare.words import missing, partly_failed, summary
+from diffbench.results.store import floor, framed
 
 JUDGE = "classifier sha256"
 

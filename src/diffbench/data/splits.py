@@ -1,6 +1,5 @@
-"""The data stage: splits fixed by seed, their prompts, and one file that holds them."""
+"""A data set in one file: three splits, their prompts, and the grey levels of its images."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Data
-from ..errors import UserError
-from ..files import replacing, write_json
-from . import prompts
+from diffbench.errors import UserError
+from diffbench.runtime.npz import load_arrays
 
 SPLITS = ("train", "validation", "test")
 
@@ -34,64 +31,6 @@ class Dataset:
     test: Split
     bounds: np.ndarray
     levels: int
-
-
-def prepare(data: Data, path: Path, facts: Path) -> None:
-    """Read a source, split it, caption it, and write the data file and its facts.
-
-    Raises:
-        UserError: the source's files are missing or damaged, or the validation split takes all of them.
-    """
-    from sklearn.model_selection import train_test_split
-
-    from . import digits, mnist
-
-    if data.source == "mnist":
-        images, labels, test_images, test_labels = mnist.load()
-        levels = mnist.LEVELS
-    else:
-        images, labels, test_images, test_labels = digits.load(data.split_seed)
-        levels = digits.LEVELS
-    if data.validation > len(images) // 2:
-        raise UserError(
-            f"data.validation: {data.validation}; allowed: at most half of the {len(images)} training images"
-        )
-    train, validation = train_test_split(
-        np.arange(len(labels)), test_size=data.validation, stratify=labels, random_state=data.split_seed
-    )
-    bounds = np.stack(
-        [prompts.terciles(measure(images[train]), labels[train]) for measure in (prompts.weight, prompts.slant)]
-    )
-    parts = {
-        "train": (images[train], labels[train]),
-        "validation": (images[validation], labels[validation]),
-        "test": (test_images, test_labels),
-    }
-    arrays: dict[str, np.ndarray] = {"bounds": bounds, "levels": np.int64(levels)}
-    for name, (x, y) in parts.items():
-        arrays |= {f"{name}_images": x, f"{name}_labels": y, f"{name}_prompts": prompts.caption(x, y, bounds)}
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
-    content = b"".join(np.ascontiguousarray(arrays[key]).tobytes() for key in sorted(arrays))
-    counts = {f"{name}_images": len(y) for name, (_, y) in parts.items()}
-    write_json(
-        facts, {"source": data.source, "sha256": hashlib.sha256(content).hexdigest(), "levels": levels, **counts}
-    )
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file; nothing is unpickled.
-
-    Raises:
-        UserError: missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run 'snakemake --cores all' to make it") from None
-    except Exception as error:  # zipfile and numpy raise many kinds for a damaged archive
-        raise UserError(f"{path}: damaged ({error}); delete it and run 'snakemake --cores all' again") from None
 
 
 def load(path: Path) -> Dataset:

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 from markupsafe import Markup, escape
 
-from .finding import DASH, number, tally
+from diffbench.report.finding import DASH, number, tally
 
 ICONS = {
     "supported": "\u2713",

@@ -5,11 +5,13 @@ import json
 import pandas as pd
 from markupsafe import Markup
 
-from .. import tables
-from ..config import NATIVE, Params
-from .charts import cell_id
-from .finding import number
-from .sprites import Album
+from diffbench import design
+from diffbench.config.models import Params
+from diffbench.design import NATIVE
+from diffbench.report.charts import cell_id
+from diffbench.report.finding import number
+from diffbench.report.sprites import Album
+from diffbench.results import store
 
 FIGURES = (  # column and words
     ("fid", "FID"),
@@ -55,15 +57,15 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     A cell holds its first strip (None where it failed), its figures, and the value of ``--steps`` that makes it.
     """
     seed, cells, cost = params.seeds[0], frames["cells"], frames["cost"]
-    real = tables.floor(frames["floors"])
+    real = store.floor(frames["floors"])
     keys = ["paradigm", "sampler", "steps", "guidance"]
     plain = dict(iter(cells[cells.arm == ""].groupby(keys)))
     clock = cost[(cost.stage == "sample") & (cost.arm == "")].groupby(keys).seconds_per_1000.mean()
     paradigms, steps, scales = {}, set(), set()
     for key, row in params.paradigms.items():
         own = {}
-        for value in params.step_values(key):
-            for cell in params.cells(key, seed, value):
+        for value in design.step_values(params, key):
+            for cell in design.cells(params, key, seed, value):
                 if cell.arm:
                     continue
                 group = (key, cell.sampler, cell.steps, cell.guidance)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from .. import tables
-from ..intervals import interval
+from diffbench.results import schema, store
+from diffbench.results.intervals import interval
 
 DASH = "\u2013"
 
@@ -70,7 +70,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     single = [len(cell_seeds(row, cells)) < 2 for _, row in rivals.iterrows()]
     rivals = rivals.assign(_single=single).sort_values(["_single", "best_fid"])
     leader = rivals.iloc[0]
-    floor = f"real test digits score {number(tables.floor(floors).fid)}"
+    floor = f"real test digits score {number(store.floor(floors).fid)}"
     own = cell_seeds(leader, cells)
     verdicts = {row.paradigm: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"
@@ -109,5 +109,5 @@ def second_opinion(paradigms: pd.DataFrame) -> str:
 def tally(claims: pd.DataFrame) -> str:
     """The verdicts on the claims, counted, in one line."""
     counts = claims.verdict.value_counts()
-    said = [f"{counts[verdict]} {verdict}" for verdict in tables.VERDICTS if verdict in counts]
+    said = [f"{counts[verdict]} {verdict}" for verdict in schema.VERDICTS if verdict in counts]
     return f"claims: {', '.join(said) if said else 'none'}"

@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from .. import tables
-from ..config import Params
-from ..errors import UserError
-from ..files import Places, replacing
-from . import charts
-from .figures import cost_charts
-from .finding import number
+from diffbench import design
+from diffbench.config.models import Params
+from diffbench.errors import UserError
+from diffbench.report import charts
+from diffbench.report.figures import cost_charts
+from diffbench.report.finding import number
+from diffbench.results import store
+from diffbench.runtime.files import replacing
+from diffbench.runtime.places import Places
 
 SCALE = 2  # pixels a point
 SIDE = 32  # points that a sample takes, about
@@ -26,7 +28,7 @@ def strip(params: Params, row: pd.Series) -> Image.Image:
         UserError: the picture is missing or damaged.
     """
     path = Places(params.name).evaluation(row.paradigm, params.seeds[0]).with_suffix(".png")
-    order = [tuple(cell.key.values()) for cell in params.all_cells(row.paradigm, params.seeds[0])]
+    order = [tuple(cell.key.values()) for cell in design.all_cells(params, row.paradigm, params.seeds[0])]
     place = order.index((row.few_sampler, int(row.few_steps), float(row.guidance), ""))
     try:
         with Image.open(path) as sheet:
@@ -75,7 +77,7 @@ def run(frames: dict[str, pd.DataFrame], params: Params) -> None:
     places = Places(params.name)
     with replacing(places.samples_poster) as temporary:
         samples(frames, params).save(temporary, format="PNG", optimize=True)
-    found = cost_charts(frames, params, float(tables.floor(frames["floors"]).fid), width=720, height=340)
+    found = cost_charts(frames, params, float(store.floor(frames["floors"]).fid), width=720, height=340)
     with replacing(places.quality_poster) as temporary:
         if "nfe" in found:
             with Image.open(io.BytesIO(charts.png(found["nfe"]))) as chart:

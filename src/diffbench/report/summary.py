@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from .. import tables
-from ..config import Params
-from . import charts
-from .finding import DASH, cell_seeds, number, tied
-from .sprites import Album
+from diffbench.config.models import Params
+from diffbench.report import charts
+from diffbench.report.finding import DASH, cell_seeds, number, tied
+from diffbench.report.sprites import Album
+from diffbench.results import schema
 
 COLUMNS = (
-    ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
+    ("few_fid", f"FID, at most {schema.FEW_NFE} NFE", "low"),
     ("best_fid", "best FID", "low"),
     ("target_nfe", "NFE to FID", "low"),
     ("seconds", "s per 1,000", "low"),

@@ -1,0 +1,32 @@
+"""Params as they are read and checked."""
+
+from diffbench.config.load import default_run, load
+from diffbench.config.models import Params
+from diffbench.config.presets import (
+    CLAIMS,
+    DAG,
+    EXTENSIONS,
+    FULL,
+    PARAMS,
+    PRESETS,
+    number,
+    overlay,
+    preset,
+    preset_names,
+)
+
+__all__ = [
+    "CLAIMS",
+    "DAG",
+    "EXTENSIONS",
+    "FULL",
+    "PARAMS",
+    "PRESETS",
+    "Params",
+    "default_run",
+    "load",
+    "number",
+    "overlay",
+    "preset",
+    "preset_names",
+]

@@ -1,0 +1,54 @@
+"""The data stage: splits fixed by seed, their prompts, and one file that holds them."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from diffbench.config.models import Data
+from diffbench.data import prompts
+from diffbench.errors import UserError
+from diffbench.runtime.files import replacing, write_json
+
+
+def prepare(data: Data, path: Path, facts: Path) -> None:
+    """Read a source, split it, caption it, and write the data file and its facts.
+
+    Raises:
+        UserError: the source's files are missing or damaged, or the validation split takes all of them.
+    """
+    from sklearn.model_selection import train_test_split
+
+    from diffbench.data.sources import digits, mnist
+
+    if data.source == "mnist":
+        images, labels, test_images, test_labels = mnist.load()
+        levels = mnist.LEVELS
+    else:
+        images, labels, test_images, test_labels = digits.load(data.split_seed)
+        levels = digits.LEVELS
+    if data.validation > len(images) // 2:
+        raise UserError(
+            f"data.validation: {data.validation}; allowed: at most half of the {len(images)} training images"
+        )
+    train, validation = train_test_split(
+        np.arange(len(labels)), test_size=data.validation, stratify=labels, random_state=data.split_seed
+    )
+    bounds = np.stack(
+        [prompts.terciles(measure(images[train]), labels[train]) for measure in (prompts.weight, prompts.slant)]
+    )
+    parts = {
+        "train": (images[train], labels[train]),
+        "validation": (images[validation], labels[validation]),
+        "test": (test_images, test_labels),
+    }
+    arrays: dict[str, np.ndarray] = {"bounds": bounds, "levels": np.int64(levels)}
+    for name, (x, y) in parts.items():
+        arrays |= {f"{name}_images": x, f"{name}_labels": y, f"{name}_prompts": prompts.caption(x, y, bounds)}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    content = b"".join(np.ascontiguousarray(arrays[key]).tobytes() for key in sorted(arrays))
+    counts = {f"{name}_images": len(y) for name, (_, y) in parts.items()}
+    write_json(
+        facts, {"source": data.source, "sha256": hashlib.sha256(content).hexdigest(), "levels": levels, **counts}
+    )

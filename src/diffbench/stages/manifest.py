@@ -1,0 +1,55 @@
+"""The manifest stage: the last one, called by either engine."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+
+from diffbench.config.models import Params
+from diffbench.pipeline.manifest import tell, tell_dvc, tell_snakemake, write
+from diffbench.runtime.places import Places
+from diffbench.runtime.progress import clock
+
+
+def finding(params: Params) -> str:
+    """What a finished run found, in three lines: the headline, the verdicts counted, and where its page lies.
+
+    Raises:
+        UserError: a table is missing or damaged.
+    """
+    from diffbench.report.finding import headline, tally
+    from diffbench.results.store import read
+
+    places = Places(params.name)
+    paradigms, cells, floors, claims = (
+        read(places.tables, name) for name in ("paradigms", "cells", "floors", "claims")
+    )
+    return f"{headline(paradigms, cells, floors)}\n{tally(claims)}\nreport: {places.report.resolve().as_uri()}"
+
+
+def dvc_since() -> float | None:
+    """When the DVC process that runs this one was started, in seconds; None where it cannot be found.
+
+    A stage knows of no other, so the time that a whole ``dvc repro`` takes is its process's.
+    """
+    try:
+        for process in psutil.Process().parents():
+            if "dvc" in {Path(part).name for part in process.cmdline()[:3]}:  # dvc, python dvc or python -m dvc
+                return process.create_time()
+    except psutil.Error:
+        pass
+    return None
+
+
+def run(params: Params) -> None:
+    """The manifest stage, called by either engine."""
+    path = write(params)
+    print(f"wrote {path}")
+    if os.environ.get("DVC_STAGE"):
+        tell(params, tell_snakemake)
+        print(finding(params))  # DVC has no word of its own at the end; Snakemake says it with the time that it took
+        if (since := dvc_since()) is not None:
+            print(f"elapsed: {clock(time.time() - since)}")
+    else:
+        tell(params, tell_dvc)
