@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diffbench import config, design, rng
+from diffbench import config, design, rng, runs
 from diffbench.data import splits
 from diffbench.data.captions import captions
 from diffbench.device import prepare
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("run", help="params.yaml's name, or a preset's")
     parser.add_argument("--classifiers", type=int, default=6)
     arguments = parser.parse_args()
-    params = config.load(arguments.run)
+    params = runs.load(arguments.run)
     device = prepare(params.compute)
     table = pd.concat([scored(params, number, device) for number in range(arguments.classifiers)])
     table["log FID"] = np.log(table.fid)

@@ -16,7 +16,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from diffbench import config, device  # noqa: E402
+from diffbench import config, device, runs  # noqa: E402
 from diffbench.data import prompts, splits  # noqa: E402
 from diffbench.pipeline import provenance  # noqa: E402
 from diffbench.runtime import hardware  # noqa: E402
@@ -96,7 +96,7 @@ def setting(preset: str | None) -> tuple[config.Params, torch.device]:
     """
     os.chdir(ROOT)
     found = bool(config.cuda_devices())
-    params = config.load(preset or ("mnist" if found else "digits"))
+    params = runs.load(preset or ("mnist" if found else "digits"))
     own = params.compute
     compute = replace(own, device="auto", precision=own.precision if found else "float32")
     params = replace(params, compute=compute)

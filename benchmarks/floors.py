@@ -37,7 +37,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffbench import config, design, device
+from diffbench import design, device, runs
 from diffbench.config.models import Paradigm, Params
 from diffbench.data import splits
 from diffbench.design import Cell
@@ -490,7 +490,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--measured needs --plan")
     if options.plan:
         params, _ = setting(options.plan)
-        params = config.load(options.plan)  # in its own precision, whatever device is here
+        params = runs.load(options.plan)  # in its own precision, whatever device is here
         made = plan_measured(params) if options.measured else plan(params)
         write(options.json, {"preset": params.name}, {"plan": made})
         return 0

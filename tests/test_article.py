@@ -11,7 +11,7 @@ from conftest import ROOT
 from test_claims import fabricated
 from test_compare import save
 
-from diffbench import cli, config
+from diffbench import cli, runs
 from diffbench.claims.judge import judge_all
 from diffbench.claims.load import load
 from diffbench.data.prompts import VOCABULARY
@@ -156,7 +156,7 @@ def frames():
     before = os.getcwd()
     os.chdir(ROOT)
     try:
-        params = config.load("digits")
+        params = runs.load("digits")
         own = fabricated(params)
         judged = judge_all(load(), own, params)
     finally:

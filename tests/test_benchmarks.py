@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from diffbench import config, design
+from diffbench import design, runs
 from diffbench.training import cost
 
 
@@ -63,7 +63,7 @@ def test_a_missed_target_is_said_and_a_skipped_or_untargeted_one_is_not(benchmar
 
 def test_floors_count_what_the_networks_cost(benchmark, at_root):
     floors = benchmark("floors")
-    params = config.load("digits")
+    params = runs.load("digits")
     for key in ("ddpm", "sd1", "dit", "sd3"):
         row = params.paradigms[key]
         forward, moved = floors.counted(row, params.side, 10, training=False)
@@ -75,7 +75,7 @@ def test_floors_count_what_the_networks_cost(benchmark, at_root):
 
 def test_a_plan_counts_steps_evaluations_and_cells(benchmark, at_root):
     floors = benchmark("floors")
-    params = config.load("digits")
+    params = runs.load("digits")
     stages = floors.planned(params)
     seeds, sampling = len(params.seeds), params.sampling
     assert set(stages["train"].training_steps.values()) == {seeds * -(-params.training.images // 64)}
@@ -91,7 +91,7 @@ def test_a_plan_counts_steps_evaluations_and_cells(benchmark, at_root):
 def test_the_full_run_follows_to_an_hour_of_an_h200(benchmark, at_root, capsys):
     """By what was timed there, the starts of jobs and scoring left out, which use the CPU beside the GPU."""
     floors = benchmark("floors")
-    rows = floors.plan_measured(config.load("mnist"))
+    rows = floors.plan_measured(runs.load("mnist"))
     seconds = {row["stage"]: row["gpu"] for row in rows}
     assert min(seconds[name] for name in ("train", "sample", "convergence", "probe")) > 0
     assert sum(seconds.values()) <= 3600, seconds
@@ -101,7 +101,7 @@ def test_the_full_run_follows_to_an_hour_of_an_h200(benchmark, at_root, capsys):
 
 def test_a_size_that_was_timed_takes_what_was_timed(benchmark, at_root):
     floors = benchmark("floors")
-    params = config.load("mnist")
+    params = runs.load("mnist")
     for key in ("sd1", "dit", "sd3"):
         row = params.paradigms[key]
         timed = floors.TIMED[row.network]

@@ -16,7 +16,7 @@ from clones import cloned, run
 from conftest import ROOT
 from invented import invented
 
-from diffbench import config, design
+from diffbench import config, design, runs
 from diffbench.report import effects
 from diffbench.report.charts import cell_id
 from diffbench.results import schema, store
@@ -65,7 +65,7 @@ def page_in(folder: Path, spoil: set[str] | None = None):
     before = Path.cwd()
     os.chdir(folder)
     try:
-        params = config.load("digits")
+        params = runs.load("digits")
         frames = invented(params, spoil=set(params.paradigms) if spoil is None else spoil)
         claims.run(params)
         report.run(params)

@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 from test_report import invented
 
-from diffbench import cli, config, design
+from diffbench import cli, config, design, runs
 from diffbench.claims import judge, measures
 from diffbench.claims.load import Part, load
 from diffbench.claims.measures import Context, Untestable, measure
@@ -73,7 +73,7 @@ def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.Dat
 
 
 def judged(run: str, frames=None, claims=None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    params = config.load(run)
+    params = runs.load(run)
     found = judge.judge_all(claims or load(), frames or fabricated(params), params)
     return found[0].set_index("number"), found[1].set_index(["number", "part"])
 
@@ -103,7 +103,7 @@ def claims_of(folder, *parts: dict, **more):
 
 
 def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
-    params = config.load("mnist")
+    params = runs.load("mnist")
     assert [claim.number for claim in load()] == list(range(1, 21))
     for part in (part for claim in load() for part in claim.parts):
         assert {name for pair in part.rows for name in pair} <= set(params.paradigms), part.name
@@ -214,7 +214,7 @@ def check(row, effects, verdict):
 
 
 def test_three_claims_recomputed_by_hand(at_root, tmp_path):
-    frames = fabricated(config.load("mnist"))
+    frames = fabricated(runs.load("mnist"))
     claims, parts = judged("mnist", frames)
     rows = cells_by_hand(tmp_path, frames)
     own = {"arm": "", "paradigm": "ddpm", "guidance": "0.0"}
@@ -339,7 +339,7 @@ def test_seconds_are_read_from_the_table_cost():
 
 
 def test_a_failed_seed_drops_out_and_two_leave_too_few(at_root):
-    params = config.load("mnist")
+    params = runs.load("mnist")
     whole, _ = judged("mnist")
     claims, parts = judged("mnist", fabricated(params, spoil={("sd1", 1)}))
     assert claims.n[4] == 2 and claims.note[4] == "1 of 3 seeds failed or have no value"
@@ -350,21 +350,21 @@ def test_a_failed_seed_drops_out_and_two_leave_too_few(at_root):
 
 
 def test_a_mean_over_pairs_has_only_seeds_with_every_pair(at_root):
-    claims, parts = judged("mnist", fabricated(config.load("mnist"), spoil={("dit", 1)}))
+    claims, parts = judged("mnist", fabricated(runs.load("mnist"), spoil={("dit", 1)}))
     assert claims.n[8] == 2
     seed = json.loads(parts.seeds[8, "strokes"])[1]
     assert seed["effect"] is None and [value is None for value in seed["left"]] == [True, False, False]
 
 
 def test_a_missing_column_is_a_reason_and_not_a_crash(at_root):
-    frames = fabricated(config.load("mnist"))
+    frames = fabricated(runs.load("mnist"))
     frames["cells"] = frames["cells"].drop(columns="topology")
     claims, _ = judged("mnist", frames)
     assert claims.verdict[8] == "not testable here" and claims.note[8] == "no column topology in the table cells"
 
 
 def test_a_claim_with_a_refuted_part_is_contradicted_though_another_cannot_be_tested(at_root, tmp_path):
-    params = config.load("mnist")
+    params = runs.load("mnist")
     bad, missing = changed(rows=[["dit", "sd1"]]), changed(name="sheen", metric="sheen")
     claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, bad, missing))
     assert claims.verdict[1] == "contradicted" and claims.part[1] == "quality"
@@ -375,7 +375,7 @@ def test_a_claim_with_a_refuted_part_is_contradicted_though_another_cannot_be_te
 
 
 def test_the_articles_update_is_contradicted_only_if_all_readings_fail(at_root):
-    params = config.load("mnist")
+    params = runs.load("mnist")
     assert judged("mnist", fabricated(params, article=3.0))[0].verdict[18] == "contradicted"
     frames = fabricated(params, article=3.0)
     cells = frames["cells"]
@@ -401,7 +401,7 @@ def three_seeds(workplace):
     raw = yaml.safe_load(path.read_text())
     raw["seeds"] = [0, 1, 2]
     path.write_text(yaml.safe_dump(raw))
-    params = config.load("smoke")
+    params = runs.load("smoke")
     frames = invented(params)
     own = {name: frames[name] for name in store.made_by("aggregate")}
     store.write(Places("smoke").tables, own)

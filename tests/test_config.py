@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffbench import cli, config, design, device
-from diffbench.config import load as loading
+from diffbench import cli, config, design, device, runs
+from diffbench.config import models
 from diffbench.errors import UserError
 from diffbench.runtime.yaml_file import read_yaml
 
@@ -42,14 +42,14 @@ def test_params_ship_equal_to_the_full_preset(at_root):
 
 @pytest.mark.parametrize("name", ["mnist", "mnist-small", "digits", "smoke"])
 def test_presets_are_valid_and_hold_the_five_recipes(workplace, name):
-    params = config.load(name)
+    params = runs.load(name)
     recipes = [key for key, row in params.paradigms.items() if row.role == "recipe"]
     assert recipes == ["ddpm", "sd1", "sd2", "dit", "sd3"]
     assert params.paradigms["ddpm"].conditional is False
 
 
 def test_the_recipes_are_those_of_the_papers(workplace):
-    rows = config.load("mnist").paradigms
+    rows = runs.load("mnist").paradigms
     said = {key: (row.network, row.path, row.target, row.times) for key, row in rows.items()}
     assert said["ddpm"] == ("unet", "vp-linear", "eps", "uniform")
     assert said["sd1"] == ("unet", "vp-scaled-linear", "eps", "uniform")
@@ -77,20 +77,20 @@ def test_a_name_means_params_yaml_if_it_bears_it_and_the_preset_otherwise(workpl
     edit(workplace / "params.yaml", at("name", "mine"))
     edit(workplace / "params.yaml", at("seeds", [7]))
     edit(workplace / "params.yaml", at("sampling.guidance.full_seeds", [7]))
-    assert config.load("mine").seeds == [7]
-    assert config.load("mnist").seeds == [0, 1, 2]
+    assert runs.load("mine").seeds == [7]
+    assert runs.load("mnist").seeds == [0, 1, 2]
     edit(workplace / "params.yaml", at("name", "digits"))
-    assert config.load("digits").seeds == [7], "an edited params.yaml under a preset's name is the run"
+    assert runs.load("digits").seeds == [7], "an edited params.yaml under a preset's name is the run"
     with pytest.raises(UserError, match=r"presets know digits, mnist, mnist-small, smoke$"):
-        config.load("mine")
+        runs.load("mine")
     Path("results/mine").mkdir(parents=True)
     with pytest.raises(UserError, match=r"; results/mine is of a run that was renamed: name it in"):
-        config.load("mine")
+        runs.load("mine")
 
 
 def test_a_preset_is_never_laid_over_the_users_params(workplace):
     edit(workplace / "params.yaml", at("training.ema", 0.5))
-    assert config.load("digits").training.ema == 0.999
+    assert runs.load("digits").training.ema == 0.999
 
 
 MISTAKES = [
@@ -307,16 +307,16 @@ def test_fuzzed_params_are_accepted_or_refused_in_lines(data):
         )  # fmt: skip
         node[path[-1]] = value
     try:
-        config.check(raw, "params.yaml")
+        runs.check(raw, "params.yaml")
     except UserError as error:
         lines = str(error).splitlines()
         assert lines and all(line.startswith("params.yaml: ") and len(line) < 400 for line in lines)
     else:
-        config.build(raw)
+        models.build(raw)
 
 
 def test_the_grid_of_a_paradigm(workplace):
-    params = config.load("mnist")
+    params = runs.load("mnist")
     assert design.step_values(params, "ddpm") == ["1", "2", "4", "8", "12", "20", "50", "100", "native", "arms"]
     assert design.step_values(params, "unet-velocity")[-1] == "100"
     scales = lambda seed, steps, sampler: [  # noqa: E731
@@ -342,7 +342,7 @@ def test_the_grid_of_a_paradigm(workplace):
 
 def test_the_grid_of_networks_and_objectives_is_whole(workplace):
     """design: {unet, dit, mmdit} x {eps, v, velocity}, and rows of one network differ in nothing but the objective."""
-    rows = config.load("mnist").paradigms.values()
+    rows = runs.load("mnist").paradigms.values()
     objectives = {
         ("eps", "vp-linear", "uniform"), ("v", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal"),
     }  # fmt: skip
@@ -354,32 +354,32 @@ def test_the_grid_of_networks_and_objectives_is_whole(workplace):
 
 
 def test_the_default_run_depends_on_the_machine_and_on_edits(workplace, monkeypatch):
-    monkeypatch.setattr(loading, "cuda_devices", lambda: 0)
-    assert config.default_run()[0] == "digits"
-    monkeypatch.setattr(loading, "cuda_devices", lambda: 1)
-    assert config.default_run()[0] == "mnist"
-    monkeypatch.setattr(loading, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(runs, "cuda_devices", lambda: 0)
+    assert runs.default()[0] == "digits"
+    monkeypatch.setattr(runs, "cuda_devices", lambda: 1)
+    assert runs.default()[0] == "mnist"
+    monkeypatch.setattr(runs, "cuda_devices", lambda: 0)
     edit(workplace / "params.yaml", at("training.ema", 0.99))
-    assert config.default_run()[0] == "mnist", "edited params are what the user wants to run"
+    assert runs.default()[0] == "mnist", "edited params are what the user wants to run"
 
 
 def test_a_stage_that_lacks_its_device_says_the_way_out(workplace, monkeypatch):
 
     monkeypatch.setattr(device, "cuda_devices", lambda: 0)
     with pytest.raises(UserError, match="python -m diffbench params --preset digits --write"):
-        device.prepare(config.load("mnist").compute)
+        device.prepare(runs.load("mnist").compute)
 
 
 def test_presets_become_params_and_edits_are_kept(workplace, capsys):
     for name in ("digits", "smoke", "mnist"):
         assert cli.main(["params", "--preset", name, "--write"]) == 0
         assert read_yaml(config.PARAMS) == config.preset(name)
-        assert config.load(name).raw == config.preset(name)
+        assert runs.load(name).raw == config.preset(name)
     assert (workplace / "params.yaml").read_text() == (workplace / "workflow/presets/mnist.yaml").read_text()
     edit(workplace / "params.yaml", at("training.ema", 0.5))
     capsys.readouterr()
     assert cli.main(["params", "--preset", "digits", "--write"]) == 2
     assert "holds edits" in capsys.readouterr().err
-    assert config.load("mnist").training.ema == 0.5
+    assert runs.load("mnist").training.ema == 0.5
     assert cli.main(["params", "--preset", "digits", "--write", "--force"]) == 0
     assert cli.main(["params", "--preset", "nosuch", "--write"]) == 2

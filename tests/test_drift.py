@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from diffbench import config
+from diffbench import runs
 from diffbench.pipeline import manifest
 
 SNAKEMAKE = """
@@ -83,7 +83,7 @@ def test_the_manifest_lists_every_output(graphs, at_root):
     _, dvc = graphs
     made = {path for outputs in dvc for path in outputs if not path.endswith("/manifest.json")}
     run = next(path.split("/")[1] for path in made if path.startswith("results/"))
-    assert {path.as_posix() for path in manifest.outputs(config.load(run))} == made
+    assert {path.as_posix() for path in manifest.outputs(runs.load(run))} == made
 
 
 def test_commands_are_the_same(graphs):

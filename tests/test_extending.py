@@ -9,7 +9,7 @@ import yaml
 from clones import KEPT, run
 from conftest import ROOT
 
-from diffbench import config
+from diffbench import config, runs
 from diffbench.errors import UserError
 
 
@@ -71,4 +71,4 @@ def test_an_extension_that_breaks_is_one_line(workplace):
     folder.mkdir(parents=True)
     (folder / "bad_part.py").write_text("import nothing_of_the_kind\n")
     with pytest.raises(UserError, match=r"bad_part.py: cannot be imported \(ModuleNotFoundError"):
-        config.load("smoke")
+        runs.load("smoke")

@@ -19,6 +19,7 @@ from clones import edit_params, environment, fresh, planned, run
 from conftest import ROOT
 
 from diffbench import cli, config
+from diffbench.config import models
 from diffbench.errors import UserError
 from diffbench.pipeline import folder_lock, manifest, records
 from diffbench.runtime import checkpoint
@@ -296,7 +297,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_bytes(finished, tmp_path)
 
 def test_at_most_a_minute_of_training_is_lost():
     """The full benchmark saves every half a minute; looking at the clock every 50 steps adds seconds."""
-    assert config.build(config.preset("mnist")).training.checkpoint_seconds <= 50
+    assert models.build(config.preset("mnist")).training.checkpoint_seconds <= 50
 
 
 def test_nothing_malicious_is_executed(clone, capsys, tmp_path):

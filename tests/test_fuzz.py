@@ -15,7 +15,8 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diffbench import cli, config, design
+from diffbench import cli, config, design, runs
+from diffbench.config import models
 from diffbench.errors import UserError
 from diffbench.runtime.yaml_file import read_yaml
 
@@ -74,12 +75,12 @@ def test_spoiled_params_are_accepted_or_refused_in_lines(data):
         with suppress(KeyError, IndexError, TypeError):  # an earlier change has taken the place away
             spoil(params, data.draw(KINDS), path, data.draw(VALUES), other)
     try:
-        config.check(params, "params.yaml")
+        runs.check(params, "params.yaml")
     except UserError as error:
         lines = str(error).splitlines()
         assert lines and all(line.startswith("params.yaml: ") and len(line) < 500 for line in lines), lines
     else:
-        built = config.build(params)
+        built = models.build(params)
         assert all(design.all_cells(built, name, built.seeds[0]) for name in built.paradigms)
 
 
@@ -97,7 +98,7 @@ def test_any_file_is_yaml_params_or_refused_in_lines(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     try:
-        config.check(read_yaml(path), "params.yaml")
+        runs.check(read_yaml(path), "params.yaml")
     except UserError as error:
         assert str(error).strip() and all(len(line) < 700 for line in str(error).splitlines())
 
@@ -144,7 +145,7 @@ def test_real_dry_runs_of_spoiled_params(tmp_path):
         done = dry_run(clone)
         assert "Traceback" not in done.stdout + done.stderr, (kind, done.stderr[-2000:])
         try:
-            config.check(params, "params.yaml")
+            runs.check(params, "params.yaml")
         except UserError:
             assert done.returncode == 2 and "error: params.yaml: " in done.stderr, (kind, path, value)
         else:

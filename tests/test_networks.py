@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffbench import config
+from diffbench import runs
 from diffbench.data.prompts import NULL
 from diffbench.diffusion import model
 from diffbench.diffusion.networks import NETWORKS
@@ -37,7 +37,7 @@ def batch(side: int = 8, count: int = 3):
 
 @pytest.mark.parametrize("preset", ["mnist", "mnist-small", "digits"])
 def test_parameters_match_within_ten_percent_and_macs_within_three(preset, at_root):
-    params = config.load(preset)
+    params = runs.load(preset)
     counts = {key: model.parameters(model.build(row, params.side)) for key, row in params.paradigms.items()}
     macs = {key: cost.macs(row, params.side) for key, row in params.paradigms.items()}
     aim = {"mnist": 2_000_000, "mnist-small": 315_000, "digits": 250_000}[preset]

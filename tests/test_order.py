@@ -14,7 +14,7 @@ import boto3
 import pytest
 from clones import cloned, differing, edit_params, fresh, planned, run, steady
 
-from diffbench import cli, config
+from diffbench import cli, runs
 from diffbench.pipeline.jobs import jobs
 
 pytestmark = pytest.mark.engines
@@ -195,7 +195,7 @@ def test_nothing_to_do_is_found_in_seconds(tmp_path, monkeypatch):
     clone = cloned(tmp_path / "clone")
     diffbench("params", "--preset", "digits", "--write", cwd=clone)
     monkeypatch.chdir(clone)
-    params = config.load("digits")
+    params = runs.load("digits")
     for job in jobs(params):
         for path in map(Path, job.outputs):
             path.parent.mkdir(parents=True, exist_ok=True)

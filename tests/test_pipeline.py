@@ -10,7 +10,7 @@ import pytest
 from clones import cloned, differing, edit, edit_params, fresh, planned, run, steady
 from conftest import ROOT
 
-from diffbench import config
+from diffbench import runs
 from diffbench.stages import report
 
 pytestmark = pytest.mark.engines
@@ -90,7 +90,7 @@ def test_a_second_run_with_one_core_makes_the_same_bytes(finished, tmp_path, mon
         if path.stem in ("cost", "provenance"):
             shutil.copy(path, clone / "reports/smoke/tables")
     monkeypatch.chdir(clone)
-    report.run(config.load("smoke"))
+    report.run(runs.load("smoke"))
     assert (clone / "reports/smoke/report.html").read_bytes() == (
         finished[0] / "reports/smoke/report.html"
     ).read_bytes()

@@ -7,7 +7,7 @@ from conftest import ROOT
 from invented import invented
 from PIL import Image
 
-from diffbench import cli, config, design
+from diffbench import cli, design, runs
 from diffbench.errors import UserError
 from diffbench.report import posters, readme
 from diffbench.report.finding import number
@@ -34,7 +34,7 @@ def digits(workplace, monkeypatch):
         (workplace / path).write_text((ROOT / path).read_text())
     (workplace / "README.md").write_text((ROOT / "README.md").read_text())
     (workplace / "workflow/claims.yaml").write_text((ROOT / "workflow/claims.yaml").read_text())
-    params = config.load("digits")
+    params = runs.load("digits")
     frames = invented(params)
     facts = {"run": "digits", "data": "digits", "seeds": "0, 1, 2"}
     more = store.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
@@ -125,6 +125,6 @@ def test_the_posters_show_the_very_samples(digits):
 
 
 def test_posters_of_a_run_that_failed_are_there_all_the_same(workplace):
-    params = config.load("smoke")
+    params = runs.load("smoke")
     posters.run(invented(params, spoil=set(params.paradigms)), params)
     assert Places("smoke").samples_poster.exists() and Places("smoke").quality_poster.exists()

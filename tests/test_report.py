@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented import invented
 
-from diffbench import config
+from diffbench import runs
 from diffbench.report import charts, effects, figures, finding, page
 from diffbench.results import schema, store
 from diffbench.runtime.places import REFERENCES
@@ -28,7 +28,7 @@ def named(workplace):
     changes["seeds"] = [0, 1]
     changes["paradigms"]["sd2"]["label"] = NASTY
     path.write_text(yaml.safe_dump(changes))
-    return config.load("smoke")
+    return runs.load("smoke")
 
 
 def test_text_from_params_is_shown_as_text(named):
@@ -214,7 +214,7 @@ def test_the_front_leaves_out_what_has_no_value():
 
 def test_cells_of_fewer_seeds_do_not_make_the_front():
     """The luckiest of many cells of one seed would."""
-    params = config.load("mnist")
+    params = runs.load("mnist")
     key = next(key for key, row in params.paradigms.items() if row.conditional)
     cells = pd.DataFrame([(key, seed, "full") for seed in params.seeds] + [(key, params.seeds[0], "lucky")])
     cells.columns = ["paradigm", "seed", "cell"]
@@ -224,7 +224,7 @@ def test_cells_of_fewer_seeds_do_not_make_the_front():
 
 
 def test_a_native_cell_of_another_sampler_stands_off_the_line(workplace, monkeypatch):
-    params, drawn = config.load("digits"), {}
+    params, drawn = runs.load("digits"), {}
     monkeypatch.setattr(figures.charts, "lines", lambda data, labels, x, *rest, **options: drawn.setdefault(x, data))
     figures.cost_charts(invented(params), params, 0.5)
     own = {key: row.samplers[0] for key, row in params.paradigms.items()}
@@ -243,7 +243,7 @@ def test_a_sampler_may_be_called_what_python_allows():
 
 def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
     """By hand: three networks and two objectives, FIDs that are powers of two by seed."""
-    params = config.load("digits")
+    params = runs.load("digits")
     pairs = effects.comparisons(params)
     rows = params.paradigms
     for words, key, base in pairs:
@@ -267,7 +267,7 @@ def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
 
 def test_a_row_is_given_for_its_network_and_objective_by_its_own_sampler():
     """A lower FID under a sampler that only some rows have is the sampler's."""
-    params = config.load("digits")
+    params = runs.load("digits")
     key = next(key for key, row in params.paradigms.items() if row.conditional and row.samplers[0] == "ddim")
     paradigms, cells, _ = frames_for({key: [2.0, 4.0]})
     cells = pd.concat(

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from clones import edit_params, fresh, planned, run
 
-from diffbench import cli, config, device
+from diffbench import cli, device, runs
 from diffbench.pipeline import disk, manifest, provenance, records
 from diffbench.runtime import hardware
 from diffbench.runtime.files import read_json, sha256
@@ -228,7 +228,7 @@ def test_an_edit_while_a_job_runs_is_noticed(finished, tmp_path, monkeypatch):
     """Snakemake and DVC both look at params and code after the job; the record holds what the job read."""
     clone = fresh(finished, tmp_path)
     monkeypatch.chdir(clone)
-    params = config.load("smoke")
+    params = runs.load("smoke")
     command = "python -m diffbench claims smoke"
     with records.recording(params, command):
         path = Path("workflow/claims.yaml")
@@ -241,7 +241,7 @@ def test_an_edit_while_a_job_runs_is_noticed(finished, tmp_path, monkeypatch):
 def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monkeypatch):
     """From a cell of the table through the records to the commit, the data, the classifier and the seed."""
     monkeypatch.chdir(finished[0])
-    graph = records.Graph(config.load("smoke"))
+    graph = records.Graph(runs.load("smoke"))
     cells = (finished[0] / "reports/smoke/tables/cells.csv").read_text().splitlines()
     assert len(cells) > 20
     head = run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
@@ -269,7 +269,7 @@ def test_every_row_leads_back_to_data_params_and_commit(finished, tmp_path, monk
 def test_the_table_of_provenance_says_what_the_run_rests_on(finished, monkeypatch):
     """Commit, params, data, classifier, device and seeds, each held against its source."""
     monkeypatch.chdir(finished[0])
-    params, places = config.load("smoke"), Places("smoke")
+    params, places = runs.load("smoke"), Places("smoke")
     with (places.tables / "provenance.csv").open() as file:
         found = {row["key"]: row["value"] for row in csv.DictReader(file)}
     assert found["commit"] == run("git", "rev-parse", "HEAD", cwd=finished[0]).strip()
@@ -351,7 +351,7 @@ def test_after_prune_both_engines_find_all_current(both, tmp_path):
 def test_disk_use_outlives_files_that_go_and_counts_the_cache(both, monkeypatch):
     """A job renames its temporary files meanwhile; and a finished run needs nothing more."""
     monkeypatch.chdir(both[0])
-    params = config.load("smoke")
+    params = runs.load("smoke")
     needed = disk.missing(params)
     with monkeypatch.context() as without:
         without.setattr(disk, "CACHE", Path("nowhere"))
@@ -373,7 +373,7 @@ def test_disk_use_outlives_files_that_go_and_counts_the_cache(both, monkeypatch)
 def test_disk_use_is_estimated_and_a_full_disk_refused_beforehand(finished, monkeypatch, capsys):
     """Within a factor of two for the smoke run; DVC's copy comes on top where the file system does not share blocks."""
     monkeypatch.chdir(finished[0])
-    params = config.load("smoke")
+    params = runs.load("smoke")
     parts = disk.estimate(params)
     assert (
         0.5
@@ -386,7 +386,7 @@ def test_disk_use_is_estimated_and_a_full_disk_refused_beforehand(finished, monk
         < 2
     )
     for name, limit in (("mnist", 8), ("digits", 1)):
-        own = disk.estimate(config.load(name))
+        own = disk.estimate(runs.load(name))
         assert sum(own.values()) - own["cache"] < limit * 2**30, name
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**40, 2**40 - 2**30, 2**30))
     assert cli.main(["data", "mnist"]) == 2

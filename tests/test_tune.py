@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from diffbench import config
+from diffbench import config, runs
 from diffbench.stages import tune
 
 
 @pytest.mark.parametrize("run", [path.stem for path in (ROOT / "workflow/tuning").glob("*.csv")])
 def test_a_preset_uses_the_best_rates_of_its_search(run, at_root):
-    params, found = config.load(run), pd.read_csv(tune.table(run))
+    params, found = runs.load(run), pd.read_csv(tune.table(run))
     assert {key: row.lr for key, row in params.paradigms.items()} == tune.best_rates(found)
     assert (found.groupby("paradigm").lr.apply(sorted).map(tuple) == tuple(sorted(params.tune.lrs))).all()
     assert set(found.images) == {params.tune.images} and set(found.seed) == {params.tune.seed}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from diffbench import __version__, config, design
+from diffbench import __version__, config, design, runs
 from diffbench.errors import UserError, printable
 from diffbench.pipeline.records import recording
 from diffbench.runtime.files import replacing
@@ -207,7 +207,7 @@ def _adopt_if_current(name: str) -> None:
 
     if not Places(name).manifest.exists():
         return
-    params = config.load(name)
+    params = runs.load(name)
     found = differences(params)
     if found:
         print(f"results/{name} is not taken over: {found[0]}")
@@ -221,7 +221,7 @@ def _params(arguments: argparse.Namespace) -> None:
         write_preset(arguments.preset, arguments.force)
         return
     run = arguments.preset or read_yaml(config.PARAMS).get("name")
-    params = config.load(str(run))
+    params = runs.load(str(run))
     print(yaml.safe_dump(params.raw, sort_keys=False, width=110, default_flow_style=None), end="")
 
 
@@ -300,7 +300,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if arguments.command in APART:
             return APART[arguments.command](arguments)
-        params = config.load(arguments.run)
+        params = runs.load(arguments.run)
         if arguments.command in NEEDS_PARADIGM:
             if arguments.paradigm not in params.paradigms:
                 raise UserError(

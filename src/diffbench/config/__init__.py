@@ -1,6 +1,5 @@
 """Params as they are read and checked."""
 
-from diffbench.config.load import default_run, load
 from diffbench.config.models import Params
 from diffbench.config.presets import (
     CLAIMS,
@@ -23,8 +22,6 @@ __all__ = [
     "PARAMS",
     "PRESETS",
     "Params",
-    "default_run",
-    "load",
     "number",
     "overlay",
     "preset",

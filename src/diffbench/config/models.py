@@ -148,3 +148,29 @@ class Params:
     def side(self) -> int:
         """Image side in pixels."""
         return SIDES[self.data.source]
+
+
+def build(params: dict) -> Params:
+    """Dataclasses from checked raw params."""
+    sampling = params["sampling"]
+    return Params(
+        name=params["name"],
+        compute=Compute(**params["compute"]),
+        seeds=params["seeds"],
+        data=Data(**params["data"]),
+        classifier=Classifier(**params["classifier"]),
+        training=Training(**params["training"]),
+        sampling=Sampling(
+            **{
+                **sampling,
+                "guidance": Guidance(**sampling["guidance"]),
+                "native": {key: Native(**value) for key, value in sampling["native"].items()},
+            }
+        ),
+        evaluation=Evaluation(**params["evaluation"]),
+        convergence=Convergence(**params["convergence"]),
+        probe=Probe(**params["probe"]),
+        tune=Tune(**params["tune"]),
+        paradigms={key: Paradigm(id=key, **row) for key, row in params["paradigms"].items()},
+        raw=params,
+    )

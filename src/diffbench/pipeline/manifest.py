@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffbench.config.load import load
 from diffbench.config.models import Params
 from diffbench.config.presets import CLAIMS, PARAMS
 from diffbench.errors import UserError
@@ -20,6 +19,7 @@ from diffbench.pipeline import folder_lock
 from diffbench.pipeline.jobs import Job, jobs
 from diffbench.pipeline.provenance import commit, sources
 from diffbench.pipeline.records import Graph, changes, damaged_copy, deletable, digest, mending
+from diffbench.runs import load
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import Places
 from diffbench.runtime.yaml_file import read_yaml
