@@ -56,15 +56,12 @@ def _probe(params: config.Params, arguments: argparse.Namespace) -> None:
 def _tune(params: config.Params, arguments: argparse.Namespace) -> None:
     from diffbench.stages import tune
 
-    if arguments.paradigm is None and arguments.lr is None:
+    if arguments.paradigm is None:
         tune.collect(params)
         return
-    allowed = [config.number(lr) for lr in params.tune.lrs]
-    if arguments.lr not in allowed:
-        raise UserError(f"--lr {arguments.lr}: not in params; allowed: {', '.join(allowed)}")
     if arguments.paradigm not in params.paradigms:
         raise UserError(f"--paradigm {arguments.paradigm}: not in params; allowed: {', '.join(params.paradigms)}")
-    tune.run(params, arguments.paradigm, arguments.lr)
+    tune.run(params, arguments.paradigm)
 
 
 def _data(params: config.Params, _: argparse.Namespace) -> None:
@@ -164,7 +161,7 @@ STAGES = {
     "prune": (_prune, "list what params no longer ask for and what killed processes left, or delete it"),
     "disk": (_disk, "estimate what a run takes on disk"),
     "finding": (_finding, "print the report's headline and path"),
-    "tune": (_tune, "score one learning rate, or collect the search's table"),
+    "tune": (_tune, "search a paradigm's learning rate, or collect the search's table"),
 }
 NEEDS_PARADIGM = ("train", "sample", "evaluate", "convergence", "probe")
 ON_REQUEST = ("adopt", "verify", "prune", "disk", "finding")  # the stages that no engine runs as a job
@@ -265,8 +262,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "prune":
             command.add_argument("--yes", action="store_true", help="delete what is listed")
         if name == "tune":
-            command.add_argument("--paradigm", help="with --lr: the row to train")
-            command.add_argument("--lr", help="one of tune.lrs")
+            command.add_argument("--paradigm", help="the row to train")
     params = commands.add_parser("params", help="check and print params, or make a preset the params.yaml")
     params.add_argument("--preset", help="a preset instead of params.yaml")
     params.add_argument("--write", action="store_true", help="write the preset to params.yaml")

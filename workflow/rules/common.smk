@@ -173,9 +173,7 @@ def records(wildcards):
 
 def tuned(wildcards):
     """The scores of the search for learning rates."""
-    params = params_of(wildcards.run)
-    rates = [params_files.number(lr) for lr in params.tune.lrs]
-    return expand("results/{{run}}/tune/{paradigm}/{lr}.json", paradigm=list(params.paradigms), lr=rates)
+    return expand("results/{{run}}/tune/{paradigm}.json", paradigm=list(params_of(wildcards.run).paradigms))
 
 
 def table_files(folder, stage=None):
@@ -263,4 +261,3 @@ wildcard_constraints:
     paradigm="[a-z][a-z0-9-]*",
     seed=r"\d+",
     steps=r"\d+|native|arms",
-    lr=r"[\d.]+",

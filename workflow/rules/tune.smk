@@ -13,9 +13,9 @@ rule tune:
         METRIC_SOURCES,
         extensions("metrics", "networks", "samplers"),
     output:
-        "results/{run}/tune/{paradigm}/{lr}.json",
+        "results/{run}/tune/{paradigm}.json",
     log:
-        "logs/{run}/tune/{paradigm}-{lr}.log",
+        "logs/{run}/tune/{paradigm}.log",
     conda:
         "../envs/diffbench.yaml"
     threads: threads_of
@@ -40,7 +40,7 @@ rule tune:
             "tune",
         ),
     shell:
-        "python -m diffbench tune {wildcards.run} --paradigm {wildcards.paradigm} --lr {wildcards.lr} > {log} 2>&1"
+        "python -m diffbench tune {wildcards.run} --paradigm {wildcards.paradigm} > {log} 2>&1"
 
 
 rule tune_table:

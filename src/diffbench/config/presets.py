@@ -38,11 +38,6 @@ def preset(name: str) -> dict:
     return full if name == FULL else overlay(full, read_yaml(PRESETS / f"{name}.yaml"))
 
 
-def number(value: float) -> str:
-    """A number as a command line and a file's name write it: 0.001, not 1e-3."""
-    return f"{value:.12f}".rstrip("0").rstrip(".")
-
-
 def raw(run: str) -> dict:
     """The unchecked params of a run: params.yaml if it bears the name, else the preset.
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffbench import config
 from diffbench.config.models import Params
 from diffbench.pipeline import folder_lock
 from diffbench.pipeline.disk import gib
@@ -28,7 +27,7 @@ def unneeded(params: Params) -> Iterator[tuple[Path, str]]:
     """Files that params no longer ask for, or that a killed process left, and why each may go."""
     places, graph = Places(params.name), Graph(params)
     wanted = {places.manifest, *map(Path, graph.maker)}
-    wanted |= {places.tuning(paradigm, config.number(lr)) for paradigm in params.paradigms for lr in params.tune.lrs}
+    wanted |= {places.tuning(paradigm) for paradigm in params.paradigms}
     trainings = {
         (paradigm, seed): places.train(paradigm, seed) for paradigm in params.paradigms for seed in params.seeds
     }

@@ -57,6 +57,6 @@ class Places:
         """Errors by noise level and the straightness of a trained network; its denoising lies beside it as .png."""
         return self.results / "probe" / paradigm / f"{seed}.json"
 
-    def tuning(self, paradigm: str, lr: str) -> Path:
-        """Score of one learning rate of the search."""
-        return self.results / "tune" / paradigm / f"{lr}.json"
+    def tuning(self, paradigm: str) -> Path:
+        """Scores of a paradigm's learning rates in the search."""
+        return self.results / "tune" / f"{paradigm}.json"
