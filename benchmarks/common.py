@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from diffbench import config, device, runs  # noqa: E402
 from diffbench.data import prompts, splits  # noqa: E402
-from diffbench.pipeline import provenance  # noqa: E402
+from diffbench.results import provenance  # noqa: E402
 from diffbench.runtime import hardware  # noqa: E402
 
 

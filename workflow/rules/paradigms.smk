@@ -4,9 +4,7 @@
 rule train:
     input:
         "results/{run}/data.npz",
-        source("cost.py", "ema.py", "flat.py", "objective.py", "train.py"),
-        NETWORK_SOURCES,
-        extensions("networks"),
+        sources("train"),
     output:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
@@ -42,9 +40,7 @@ rule sample:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        extensions("networks", "samplers"),
+        sources("sample"),
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
         "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
@@ -69,9 +65,7 @@ rule evaluate:
         "results/{run}/classifier.safetensors",
         "results/{run}/reference.npz",
         sampled,
-        source("evaluate.py", "pictures.py", "scoring.py"),
-        METRIC_SOURCES,
-        extensions("metrics"),
+        sources("evaluate"),
     output:
         "results/{run}/evaluate/{paradigm}/{seed}.json",
         "results/{run}/evaluate/{paradigm}/{seed}.png",
@@ -106,11 +100,7 @@ rule convergence:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
-        source("convergence.py", "flat.py", "scoring.py"),
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        METRIC_SOURCES,
-        extensions("metrics", "networks", "samplers"),
+        sources("convergence"),
     output:
         "results/{run}/convergence/{paradigm}/{seed}.json",
         "results/{run}/made/convergence/{paradigm}/{seed}.json",
@@ -139,10 +129,7 @@ rule probe:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
-        source("pictures.py", "probe.py"),
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        extensions("networks", "samplers"),
+        sources("probe"),
     output:
         "results/{run}/probe/{paradigm}/{seed}.json",
         "results/{run}/probe/{paradigm}/{seed}.png",

@@ -3,7 +3,7 @@
 
 rule data:
     input:
-        source("data/digits.py", "data/mnist.py", "data/prompts.py", "data/splits.py"),
+        sources("data"),
     output:
         "results/{run}/data.npz",
         "results/{run}/data.json",
@@ -21,7 +21,7 @@ rule data:
 rule classifier:
     input:
         "results/{run}/data.npz",
-        source("classifier.py", "rng.py"),
+        sources("classifier"),
     output:
         "results/{run}/classifier.safetensors",
         "results/{run}/classifier.json",
@@ -43,9 +43,7 @@ rule reference:
     input:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
-        source("reference.py", "rng.py"),
-        METRIC_SOURCES,
-        extensions("metrics"),
+        sources("reference"),
     output:
         "results/{run}/reference.npz",
         "results/{run}/reference.json",

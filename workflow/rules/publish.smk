@@ -14,8 +14,7 @@ rule aggregate:
             "results/{run}/convergence/{paradigm}/{seed}.json",
             "results/{run}/probe/{paradigm}/{seed}.json",
         ),
-        extensions("metrics"),
-        source("aggregate.py", "intervals.py", "provenance.py", "tables.py"),
+        sources("aggregate"),
     output:
         report(
             table_files("reports/{run}/tables", "aggregate"),
@@ -56,15 +55,7 @@ rule claims:
             table=["cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness"],
         ),
         "workflow/claims.yaml",
-        extensions("metrics"),
-        source(
-            "tables.py",
-            "claims/__init__.py",
-            "claims/judge.py",
-            "claims/load.py",
-            "claims/measures.py",
-            "claims/verdicts.py",
-        ),
+        sources("claims"),
     output:
         report(
             table_files("reports/{run}/tables", "claims"),
@@ -91,12 +82,9 @@ rule report:
             "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
             "results/{run}/probe/{paradigm}/{seed}.png",
         ),
-        extensions("metrics"),
         # Runs committed to hold others against; the page says how far this one agrees.
         sorted(path.as_posix() for path in Path("reports/reference").glob("*/tables/*.parquet")),
-        COMPARE_SOURCES,
-        source("intervals.py", "pictures.py", "tables.py"),
-        REPORT_SOURCES,
+        sources("report"),
     output:
         report(
             "reports/{run}/report.html",
@@ -124,7 +112,7 @@ rule manifest:
         "reports/{run}/report.html",
         records,
         "workflow/claims.yaml",
-        extensions("metrics", "networks", "samplers"),
+        sorted(path.as_posix() for path in params_files.EXTENSIONS.glob("*/*.py")),
         sorted(path.as_posix() for path in Path("src/diffbench").rglob("*") if path.suffix in provenance.SUFFIXES),
     output:
         "results/{run}/manifest.json",

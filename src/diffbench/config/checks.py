@@ -132,7 +132,7 @@ def _between_keys(params: dict) -> Iterator[str]:
     for seed in guidance["full_seeds"]:
         if seed not in params["seeds"]:
             yield f"sampling.guidance.full_seeds: {seed}; allowed: seeds, {show(params['seeds'])}"
-    for key, native in sampling["native"].items():
+    for key in sampling["native"]:
         if key not in params["paradigms"]:
             yield f"sampling.native.{key}: no such paradigm; allowed: {', '.join(params['paradigms'])}"
     for key, native in sampling["native"].items():

@@ -1,6 +1,7 @@
 """The jobs of a run as dvc.yaml declares them: command, inputs, tracked params and outputs of each.
 
-Snakemake's rules say the same (a test compares them), so what a job rests on is read here from one of the two.
+Snakemake's rules say the same (a test compares them), so what a job rests on is read here from one of the two. Only the
+source files are not: they are what the code imports now.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 from diffbench.config.models import Params
 from diffbench.config.presets import DAG
+from diffbench.pipeline.sources import extensions, is_source, sources
 from diffbench.runtime.yaml_file import read_yaml
 
 LAST = "manifest"  # the stage that depends on everything and is described by its own output
@@ -53,8 +55,15 @@ def _paths(entries: list) -> Iterator[str]:
         yield from entry if isinstance(entry, dict) else [entry]
 
 
+def stage_of(name: str) -> str:
+    """The stage whose jobs a block of dvc.yaml declares: that of ``sample-native`` is ``sample``."""
+    return name.split("-")[0]
+
+
 def _stage(params: Params, name: str, stage: dict) -> Iterator[Job]:
     matrix = stage.get("matrix", {})
+    code = [*sources(stage_of(name)), *(folder.as_posix() for folder in extensions(stage_of(name)))]
+    read = [*(path for path in stage["deps"] if not is_source(path)), *code]
     axes = [list(pick(params.raw, values[2:-1])) for values in matrix.values()]
     for values in product(*axes):
         item = dict(zip(matrix, values, strict=True))
@@ -62,7 +71,7 @@ def _stage(params: Params, name: str, stage: dict) -> Iterator[Job]:
         lists = {
             kind: tuple(_filled(path, params.name, item) for path in _paths(entries))
             for kind, entries in (
-                ("inputs", stage["deps"]),
+                ("inputs", read),
                 ("keys", stage["params"]),
                 ("outputs", [*stage["outs"], *stage.get("metrics", [])]),
             )

@@ -17,8 +17,8 @@ from diffbench.config.presets import CLAIMS, PARAMS
 from diffbench.errors import UserError
 from diffbench.pipeline import folder_lock
 from diffbench.pipeline.jobs import Job, jobs
-from diffbench.pipeline.provenance import commit, sources
 from diffbench.pipeline.records import Graph, changes, damaged_copy, deletable, digest, mending
+from diffbench.results.provenance import commit, sources
 from diffbench.runs import load
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import Places

@@ -16,13 +16,14 @@ from typing import Any
 
 from diffbench.config.models import Params
 from diffbench.errors import UserError
-from diffbench.pipeline import folder_lock, provenance
+from diffbench.pipeline import dag, folder_lock
 from diffbench.pipeline.jobs import Job, jobs, pick
+from diffbench.pipeline.sources import PACKAGE, ROOT
+from diffbench.results import provenance
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import REFERENCES, Places
 from diffbench.runtime.yaml_file import read_yaml
 
-PACKAGE = Path(__file__).parent
 DVC_LOCK = Path("dvc.lock")
 
 
@@ -37,8 +38,8 @@ def digest(name: str) -> str | None:
     The package's own files are found where it is installed.
     """
     path = Path(name)
-    if name.startswith("src/diffbench/"):
-        path = PACKAGE / Path(name).relative_to("src/diffbench")
+    if path.is_relative_to(ROOT):
+        path = PACKAGE / path.relative_to(ROOT)
     try:
         facts = path.stat()
         return _digest(path.absolute(), facts.st_size, facts.st_mtime_ns)
@@ -240,6 +241,7 @@ def recording(params: Params, command: str) -> Iterator[bool]:
         yield True
         return
     if os.environ.get("DVC_STAGE"):
+        dag.refuse_older()
         folder_lock.refuse_beside_snakemake()
     places = Places(params.name)
     with folder_lock.waiting(places.locks / f"{job.name}.lock", job.name) as waited:

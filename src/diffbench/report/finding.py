@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from diffbench.config.models import Params
 from diffbench.results import schema, store
 from diffbench.results.intervals import interval
+from diffbench.runtime.places import Places
 
 DASH = "\u2013"
 
@@ -111,3 +113,18 @@ def tally(claims: pd.DataFrame) -> str:
     counts = claims.verdict.value_counts()
     said = [f"{counts[verdict]} {verdict}" for verdict in schema.VERDICTS if verdict in counts]
     return f"claims: {', '.join(said) if said else 'none'}"
+
+
+def of_run(params: Params) -> str:
+    """What a finished run found, in three lines: the headline, the verdicts counted, and where its page lies.
+
+    Raises:
+        UserError: a table is missing or damaged.
+    """
+    from diffbench.report.finding import headline, tally
+
+    places = Places(params.name)
+    paradigms, cells, floors, claims = (
+        store.read(places.tables, name) for name in ("paradigms", "cells", "floors", "claims")
+    )
+    return f"{headline(paradigms, cells, floors)}\n{tally(claims)}\nreport: {places.report.resolve().as_uri()}"

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffbench.config.models import Compute
 from diffbench.runtime.hardware import cuda_devices
 
 
@@ -21,16 +20,20 @@ def place() -> Path:
 
 
 @contextmanager
-def turn(compute: Compute, *, alone: bool) -> Iterator[None]:
+def hold(device: str, *, alone: bool) -> Iterator[None]:
     """Use the GPU beside others that do not time it, or alone; wait until that is possible. Free on a CPU.
 
     A process that ends in any way gives its turn back. Jobs that time nothing may keep one that does waiting; trainings
     start first, so by the time most cells are sampled there are none.
 
+    Args:
+        device: as params say, "cpu", "cuda" or "auto".
+        alone: for work that is timed.
+
     Raises:
         OSError: the folder for temporary files cannot be written.
     """
-    if compute.device == "cpu" or not cuda_devices():
+    if device == "cpu" or not cuda_devices():
         yield
         return
     with place().open("a") as file:

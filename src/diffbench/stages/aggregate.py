@@ -7,8 +7,7 @@ import pandas as pd
 from diffbench import design
 from diffbench.config.models import Params
 from diffbench.design import ARMS, Cell
-from diffbench.pipeline import provenance
-from diffbench.results import schema, store
+from diffbench.results import provenance, schema, store
 from diffbench.results.intervals import interval
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places

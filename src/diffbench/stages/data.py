@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from diffbench.config.models import Data
+from diffbench.config.models import Data, Params
 from diffbench.data import prompts
 from diffbench.errors import UserError
+from diffbench.pipeline.disk import refuse_if_short
 from diffbench.runtime.files import replacing, write_json
+from diffbench.runtime.places import Places
 
 
 def prepare(data: Data, path: Path, facts: Path) -> None:
@@ -52,3 +54,14 @@ def prepare(data: Data, path: Path, facts: Path) -> None:
     write_json(
         facts, {"source": data.source, "sha256": hashlib.sha256(content).hexdigest(), "levels": levels, **counts}
     )
+
+
+def run(params: Params) -> None:
+    """Write data.npz and data.json.
+
+    Raises:
+        UserError: the disk is too small for the run, or as ``prepare``.
+    """
+    refuse_if_short(params)  # the first stage of either engine
+    places = Places(params.name)
+    prepare(params.data, places.data, places.data_facts)

@@ -8,24 +8,8 @@ import psutil
 
 from diffbench.config.models import Params
 from diffbench.pipeline.manifest import tell, tell_dvc, tell_snakemake, write
-from diffbench.runtime.places import Places
+from diffbench.report.finding import of_run
 from diffbench.runtime.progress import clock
-
-
-def finding(params: Params) -> str:
-    """What a finished run found, in three lines: the headline, the verdicts counted, and where its page lies.
-
-    Raises:
-        UserError: a table is missing or damaged.
-    """
-    from diffbench.report.finding import headline, tally
-    from diffbench.results.store import read
-
-    places = Places(params.name)
-    paradigms, cells, floors, claims = (
-        read(places.tables, name) for name in ("paradigms", "cells", "floors", "claims")
-    )
-    return f"{headline(paradigms, cells, floors)}\n{tally(claims)}\nreport: {places.report.resolve().as_uri()}"
 
 
 def dvc_since() -> float | None:
@@ -48,7 +32,7 @@ def run(params: Params) -> None:
     print(f"wrote {path}")
     if os.environ.get("DVC_STAGE"):
         tell(params, tell_snakemake)
-        print(finding(params))  # DVC has no word of its own at the end; Snakemake says it with the time that it took
+        print(of_run(params))  # DVC has no word of its own at the end; Snakemake says it with the time that it took
         if (since := dvc_since()) is not None:
             print(f"elapsed: {clock(time.time() - since)}")
     else:

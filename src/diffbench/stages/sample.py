@@ -14,7 +14,7 @@ from diffbench.device import prepare
 from diffbench.diffusion import model
 from diffbench.diffusion.generate import generate, starts
 from diffbench.runtime.files import replacing, write_json
-from diffbench.runtime.gpu_lock import turn
+from diffbench.runtime.gpu_lock import hold
 from diffbench.runtime.hardware import peak_memory, reset_peak_memory, synchronise
 from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
@@ -62,14 +62,14 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         start = starts(sampling.images, side, seed, "scored", device)  # outside the clock: one draw for all cells
         batches = start.split(sampling.batch_size)
         for cell, batch in itertools.product(warm_ups(cells), {len(batch): batch for batch in batches}.values()):
-            with turn(params.compute, alone=False):
+            with hold(params.compute.device, alone=False):
                 generate(denoiser, cell, prompt, batch, dataset, params, seed, "warm-up")
     for cell in cells:
         if status != "ok":
             drawn.append(np.zeros((sampling.images, side, side), np.uint8))
             facts.append({"status": "failed", "nfe": None, "seconds_per_1000": None})
             continue
-        with turn(params.compute, alone=True):
+        with hold(params.compute.device, alone=True):
             reset_peak_memory(device)
             synchronise(device)
             started = time.perf_counter()
@@ -89,7 +89,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     for cell in selecting:
         finite, images = False, np.zeros((sampling.selection_images, side, side), np.uint8)
         if status == "ok":
-            with turn(params.compute, alone=False):
+            with hold(params.compute.device, alone=False):
                 images, _, finite = generate(
                     denoiser, cell, held_out, held_start, dataset, params, seed, "selection", advance
                 )

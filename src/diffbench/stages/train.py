@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from diffbench.config.models import Paradigm, Params
-from diffbench.config.presets import EXTENSIONS
 from diffbench.data import splits
 from diffbench.device import prepare
 from diffbench.diffusion import model
+from diffbench.pipeline.sources import PACKAGE, extensions, modules
 from diffbench.runtime import checkpoint
 from diffbench.runtime.files import sha256, write_json
 from diffbench.runtime.hardware import device_name, peak_memory
@@ -32,13 +32,9 @@ def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.devi
     row = {
         key: value for key, value in asdict(paradigm).items() if key not in ("label", "role", "samplers", "guidance")
     }
-    source = Path(__file__).parent
-    files = [
-        *sorted(source.glob("*.py")),
-        *sorted((source / "networks").glob("*.py")),
-        *sorted((EXTENSIONS / "networks").glob("*.py")),
-    ]
-    code = [sha256(path) for path in files]
+    own = [PACKAGE / module for module in modules("train")]
+    added = [path for folder in extensions("train") for path in sorted(folder.glob("*.py"))]
+    code = [sha256(path) for path in (*own, *added)]
     facts = [row, seed, asdict(params.training), asdict(params.compute), code, sha256(Places(params.name).data)]
     return hashlib.sha256(json.dumps([*facts, torch.__version__, device.type], sort_keys=True).encode()).hexdigest()
 

@@ -83,7 +83,19 @@ def score(
     return dict(zip(("fid", "guidance"), min(found), strict=True)) | {"status": "ok"}
 
 
-def run(params: Params, paradigm_id: str) -> None:
+def run(params: Params, paradigm_id: str | None) -> None:
+    """Search one paradigm's learning rate, or collect all that were searched where none is named.
+
+    Raises:
+        UserError: as ``search`` and ``collect``.
+    """
+    if paradigm_id is None:
+        collect(params)
+    else:
+        search(params, paradigm_id)
+
+
+def search(params: Params, paradigm_id: str) -> None:
     """Search one paradigm's learning rate among ``tune.lrs``, and write the rates tried with their scores.
 
     Raises:
@@ -106,7 +118,11 @@ def run(params: Params, paradigm_id: str) -> None:
 
 
 def collect(params: Params) -> None:
-    """Write the table of the whole search, and say where params differ from its best."""
+    """Write the table of the whole search, and say where params differ from its best.
+
+    Raises:
+        UserError: a paradigm has not been searched.
+    """
     places = Places(params.name)
     data = pd.DataFrame(
         [one for paradigm in params.paradigms for one in read_json(places.tuning(paradigm))], columns=list(COLUMNS)

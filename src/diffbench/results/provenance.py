@@ -49,7 +49,7 @@ def params_hash(raw: dict) -> str:
 
 def sources() -> dict[str, str]:
     """The SHA-256 of each of the package's source files and of the extensions, by its path in the repository."""
-    root = Path(__file__).parent
+    root = Path(__file__).parent.parent
     own = {
         f"src/diffbench/{path.relative_to(root).as_posix()}": sha256(path)
         for path in sorted(root.rglob("*"))
