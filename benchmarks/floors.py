@@ -280,7 +280,7 @@ def show_scoring(times: dict[str, float]) -> None:
 
 def start_up() -> float:
     """Seconds from a job's command to its first line of work: interpreter, imports, params."""
-    call = [sys.executable, "-c", "import diffbench.cli, diffbench.train, diffbench.sample, diffbench.evaluate"]
+    call = [sys.executable, "-c", "import diffbench.cli; from diffbench.stages import evaluate, sample, train"]
     times = []
     for _ in range(4):
         started = time.perf_counter()

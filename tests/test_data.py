@@ -12,6 +12,7 @@ import torch
 from diffbench import config
 from diffbench.data import splits
 from diffbench.data.sources import digits, mnist
+from diffbench.diffusion.generate import quantise
 from diffbench.errors import UserError
 from diffbench.runtime import npz
 from diffbench.stages import classifier, data
@@ -115,9 +116,9 @@ def test_too_large_a_validation_split_is_refused(tmp_path):
 def test_quantising_real_images_gives_them_back(levels):
     values = np.round(np.arange(levels) * (255 / (levels - 1))).astype(np.uint8)
     images = np.resize(values, (levels, 2, 2))
-    assert np.array_equal(splits.quantise(splits.to_float(images), levels), images)
+    assert np.array_equal(quantise(splits.to_float(images), levels), images)
     wild = torch.tensor([-9.0, -1, 0.013, 1, 40]).reshape(5, 1, 1, 1)
-    found = splits.quantise(wild, levels).flatten()
+    found = quantise(wild, levels).flatten()
     assert set(found.tolist()) <= set(values.tolist()) and found[0] == found[1] == 0 and found[3] == found[4] == 255
 
 

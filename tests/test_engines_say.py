@@ -101,7 +101,7 @@ def test_a_terminal_shows_what_runs_and_what_is_said_at_the_end_stays(finished, 
 
 def test_a_failed_job_is_named_with_its_last_lines(finished, tmp_path):
     clone = fresh(finished, tmp_path)
-    path = clone / "src/diffbench/classifier.py"
+    path = clone / "src/diffbench/stages/classifier.py"
     path.write_text("raise SystemExit('\\n'.join(f'line {n} of what went wrong' for n in range(100)))\n")
     output = run("snakemake", "--cores", "1", "--", "results/smoke/classifier.json", cwd=clone, code=1)
     assert re.search(r"^\[[\d:]+\] Error in rule classifier: run=smoke \(job \d+\)$", output, re.MULTILINE)

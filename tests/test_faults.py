@@ -90,7 +90,7 @@ def small_disk(finished, tmp_path_factory):
 @pytest.mark.parametrize("state", ["full", "read-only"])
 def test_every_stage_says_that_it_cannot_write(small_disk, monkeypatch, capsys, state):
     monkeypatch.chdir(small_disk)
-    monkeypatch.setattr("diffbench.disk.refuse_if_short", lambda params: None)
+    monkeypatch.setattr("diffbench.stages.data.refuse_if_short", lambda params: None)
     before = tree(small_disk)
     filler = small_disk / "filler"
     if state == "full":

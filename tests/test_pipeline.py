@@ -98,7 +98,7 @@ def test_a_second_run_with_one_core_makes_the_same_bytes(finished, tmp_path, mon
 
 def test_a_touched_source_or_comment_reruns_nothing(finished, tmp_path):
     clone = fresh(finished, tmp_path)
-    (clone / "src/diffbench/train.py").touch()
+    (clone / "src/diffbench/training/trainer.py").touch()
     text = (clone / "workflow/presets/smoke.yaml").read_text()
     (clone / "workflow/presets/smoke.yaml").write_text(f"# a comment\n{text}")
     assert planned(clone) == {}
@@ -168,7 +168,7 @@ def test_lint_is_clean(finished):
 def test_a_diverging_paradigm_fails_alone(finished, tmp_path):
     """Its rows say failed; every other row, the tables and the report are there."""
     clone = fresh(finished, tmp_path)
-    path = clone / "src/diffbench/objective.py"
+    path = clone / "src/diffbench/diffusion/objective.py"
     text = path.read_text()
     spoiled = "(denoiser.output(x_t, t, prompt) - wanted)"
     assert text.count(spoiled) == 1

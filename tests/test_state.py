@@ -61,6 +61,16 @@ def add_paradigm(clone):
     edit_params(clone, "paradigms.extra", rows["sd1"] | {"label": "Another"})
 
 
+def edit_source(name, old, new):
+    def apply(clone):
+        path = clone / "src/diffbench" / name
+        text = path.read_text()
+        assert text.count(old) >= 1, old
+        path.write_text(text.replace(old, new))
+
+    return apply
+
+
 def widen_margin(clone):
     path = clone / "workflow/claims.yaml"
     path.write_text(path.read_text().replace("margin: ", "margin: 1", 1))
@@ -121,9 +131,35 @@ CHANGES = {
         {"aggregate": 1},
     ),
     "the source of sampling": (
-        append("src/diffbench/guidance.py", "\n# an edit\n"),
+        append("src/diffbench/diffusion/guidance.py", "\n# an edit\n"),
         jobs(sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS, probe=ALL_ROWS),
         {"sample": 14, "convergence": 5, "probe": 5, "manifest": 1},
+    ),
+    "where the times of a cell lie": (
+        edit_source("design.py", 'spacing: str = "trailing"', 'spacing: str = "leading"'),
+        jobs(sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS, probe=ALL_ROWS),
+        {"sample": 14, "evaluate": 5, "convergence": 5, "probe": 5, "aggregate": 1, "report": 1, "manifest": 1},
+    ),
+    "how images are quantised": (
+        edit_source("diffusion/generate.py", "(levels - 1)).round()", "(levels - 1)).floor()"),
+        jobs(sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS, probe=ALL_ROWS),
+        {"sample": 14, "convergence": 5, "probe": 5, "manifest": 1},
+    ),
+    "the features of the classifier": (
+        edit_source("evaluation/classifier.py", "return features, self.head(features)",
+                    "return 2 * features, self.head(features)"),
+        jobs(classifier=1, reference=1, evaluate=ALL_ROWS, convergence=ALL_ROWS),
+        {"classifier": 1, "reference": 1, "evaluate": 5, "convergence": 5, "manifest": 1},
+    ),
+    "how the README is written": (
+        append("src/diffbench/report/readme.py", "\n# an edit\n"),
+        {"manifest": 1, "smoke": 1},
+        {"manifest": 1},
+    ),
+    "what a mistake in params is told as": (
+        edit_source("config/checks.py", "unknown key; allowed", "no such key; allowed"),
+        {"manifest": 1, "smoke": 1},
+        {"manifest": 1},
     ),
     "a paradigm added": (
         add_paradigm,

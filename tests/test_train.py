@@ -302,7 +302,7 @@ from torch.optim.adamw import adamw
 p = torch.ones(3)
 adamw([p], [p], [p * 0], [p * 0], [], [torch.zeros(())], fused=True, amsgrad=False, beta1=0.9, beta2=0.9, lr=0.1,
       weight_decay=0.0, eps=1e-8, maximize=False)
-import diffbench.train
+import diffbench.stages.train
 print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -325,7 +325,7 @@ def test_compiled_networks_train_and_sample_the_same_but_for_rounding(smoke, pla
         model.fuse(denoiser, own.compute)
         start = generate.starts(50, own.side, 0, "scored", torch.device("cpu"))
         prompt = captions.captions(dataset, 50, "scored")
-        images, nfe, _ = generate.generate(denoiser, cell, prompt, start, dataset, own, 0, "scored")
+        images, nfe, _ = generate.generate(denoiser, cell, prompt, start, dataset.levels, own, 0, "scored")
         found.append((checkpoint.load(path)[0], images.astype(int), nfe))
     (plain, images, nfe), (fused, other, same) = found
     assert nfe == same and list(plain) == list(fused), "the file knows nothing of it"
@@ -356,13 +356,13 @@ def test_no_cells_clock_holds_a_compilation(smoke, places, monkeypatch, paradigm
     graphs, timed = torch._dynamo.utils.counters["stats"], []
 
     @contextmanager
-    def turn(compute, *, alone):
+    def hold(device, *, alone):
         before = graphs["unique_graphs"]
         yield
         if alone:
             timed.append(graphs["unique_graphs"] - before)
 
-    monkeypatch.setattr(sample, "turn", turn)
+    monkeypatch.setattr(sample, "hold", hold)
     compute = dataclasses.replace(smoke.compute, compile=True)
     compiled = dataclasses.replace(smoke, compute=compute, sampling=sampling)
     before = graphs["unique_graphs"]

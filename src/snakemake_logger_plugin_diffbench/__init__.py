@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffbench.runtime.progress import clock
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -23,6 +22,8 @@ from rich.text import Text
 from snakemake.logging import DefaultFormatter, format_percentage
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from diffbench.runtime.progress import clock
 
 LONGEST_LINE = 160
 LAST_LINES = 20  # of a failed job's log

@@ -53,12 +53,3 @@ def load(path: Path) -> Dataset:
 def to_float(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """uint8 images (N, H, W) to float32 (N, 1, H, W) in [-1, 1]."""
     return torch.from_numpy(images).to(device)[:, None].float().div_(127.5).sub_(1)  # all of MNIST is 170 MB each time
-
-
-def quantise(x: Tensor, levels: int) -> np.ndarray:
-    """Images (N, 1, H, W) in [-1, 1] to uint8 (N, H, W) on the data's own grey levels.
-
-    Samples get the levels real images have, or a metric could tell the two apart by them.
-    """
-    level = ((x[:, 0].clamp(-1, 1) + 1) / 2 * (levels - 1)).round()
-    return (level * (255 / (levels - 1))).round().to(torch.uint8).cpu().numpy()

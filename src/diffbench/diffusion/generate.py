@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffbench import rng
 from diffbench.config.models import Params
-from diffbench.data import prompts, splits
+from diffbench.data import prompts
 from diffbench.design import Cell
 from diffbench.device import autocast
 from diffbench.diffusion.denoiser import Denoiser
@@ -46,12 +46,21 @@ def draw(
     return SAMPLERS[cell.sampler](guided, denoiser.path, x, ts, noise, **cell.options), guided.nfe
 
 
+def quantise(x: Tensor, levels: int) -> np.ndarray:
+    """Images (N, 1, H, W) in [-1, 1] to uint8 (N, H, W) on the data's own grey levels.
+
+    Samples get the levels real images have, or a metric could tell the two apart by them.
+    """
+    level = ((x[:, 0].clamp(-1, 1) + 1) / 2 * (levels - 1)).round()
+    return (level * (255 / (levels - 1))).round().to(torch.uint8).cpu().numpy()
+
+
 def generate(
     denoiser: Denoiser,
     cell: Cell,
     prompt: np.ndarray | None,
     start: Tensor,
-    dataset: splits.Dataset,
+    levels: int,
     params: Params,
     seed: int,
     purpose: str,
@@ -61,6 +70,7 @@ def generate(
 
     Args:
         prompt: prompts (N, 3), or None for an unconditional network.
+        levels: grey levels of the data.
         start: ``starts`` of the same seed and purpose, (N, 1, H, W), on the denoiser's device.
         advance: called after each batch with its number of images.
     """
@@ -72,7 +82,7 @@ def generate(
         with torch.no_grad(), autocast(start.device, cell.precision or params.compute.precision):
             x, nfe = draw(denoiser, cell, asked, noise, first, seed, purpose, clip=params.sampling.clip)
         finite &= bool(torch.isfinite(x).all())
-        images.append(splits.quantise(torch.nan_to_num(x), dataset.levels))
+        images.append(quantise(torch.nan_to_num(x), levels))
         first += len(noise)
         advance(len(noise))
     return np.concatenate(images), nfe, finite

@@ -57,8 +57,8 @@ def imported(module: str) -> frozenset[str]:
             continue
         for top, *rest in names:
             if top == "diffbench":
-                # A name in a module, a module in a package, or a name that the package's own file defines.
-                found |= {file for file in (_file(rest), _file(rest[:-1])) if file}
+                # The last is a module or a name in one; the packages above it are run too.
+                found |= {file for end in range(len(rest) + 1) if (file := _file(rest[:end]))}
     return frozenset(found)
 
 
@@ -69,7 +69,7 @@ def _beside(module: str) -> Iterator[str]:
             yield from (path.relative_to(PACKAGE).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _says_nothing(module: str) -> bool:
+def says_nothing(module: str) -> bool:
     """Whether a module holds a docstring at most, as a package's own file often does."""
     return all(isinstance(node, ast.Expr) for node in ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body)
 
@@ -91,7 +91,7 @@ def modules(stage: str) -> tuple[str, ...]:
         if module not in found and not _plumbing(module):
             found.add(module)
             waiting += imported(module)
-    found -= {module for module in found if _says_nothing(module)}
+    found -= {module for module in found if says_nothing(module)}
     return tuple(sorted(found.union(*(set(_beside(module)) for module in found))))
 
 

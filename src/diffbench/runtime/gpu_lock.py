@@ -1,4 +1,4 @@
-"""Taking turns on a GPU that several jobs share: what is timed has it to itself.
+"""The lock of a GPU that several jobs share: what is timed has it to itself.
 
 Jobs of this benchmark are short and their networks small, so one at a time leaves a GPU waiting for interpreters to
 start, for launches and for scores on the CPU. Several at once fill those gaps, and would slow each other's clocks.
@@ -23,7 +23,7 @@ def place() -> Path:
 def hold(device: str, *, alone: bool) -> Iterator[None]:
     """Use the GPU beside others that do not time it, or alone; wait until that is possible. Free on a CPU.
 
-    A process that ends in any way gives its turn back. Jobs that time nothing may keep one that does waiting; trainings
+    A process that ends in any way gives it back. Jobs that time nothing may keep one that does waiting; trainings
     start first, so by the time most cells are sampled there are none.
 
     Args:
@@ -38,4 +38,4 @@ def hold(device: str, *, alone: bool) -> Iterator[None]:
         return
     with place().open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield  # closing the file ends the turn
+        yield  # closing the file gives it back

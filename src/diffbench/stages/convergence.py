@@ -76,7 +76,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")
     rows = []
     for seen, trained in snapshots(folder, denoiser, history["images"]):
-        images, _, whole = generate(trained, cell, prompt, start, dataset, params, seed, "scored")
+        images, _, whole = generate(trained, cell, prompt, start, dataset.levels, params, seed, "scored")
         values = {}
         if whole:
             features, logits = judge.apply(network, splits.to_float(images, device))

@@ -12,7 +12,7 @@ from diffbench.data.captions import captions
 from diffbench.device import prepare
 from diffbench.diffusion import model
 from diffbench.diffusion.denoiser import Denoiser
-from diffbench.diffusion.generate import starts
+from diffbench.diffusion.generate import quantise, starts
 from diffbench.diffusion.guidance import Guided
 from diffbench.diffusion.times import trailing
 from diffbench.evaluation.probe import covers, denoising, errors, levels_in, straightness, trajectory
@@ -36,7 +36,7 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
     ts = trailing(params.probe.frames, denoiser.path.levels)
     both = torch.cat(denoising(guided, denoiser.path, noise, ts))  # (2 (S + 1), B, 1, H, W)
     shape = both.shape[:2]
-    return splits.quantise(torch.nan_to_num(both.flatten(0, 1)), dataset.levels).reshape(*shape, *both.shape[-2:])
+    return quantise(torch.nan_to_num(both.flatten(0, 1)), dataset.levels).reshape(*shape, *both.shape[-2:])
 
 
 def run(params: Params, paradigm_id: str, seed: int) -> None:

@@ -41,7 +41,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     """
     device, places, sampling = prepare(params.compute), Places(params.name), params.sampling
     dataset = splits.load(places.data)
-    paradigm, side = params.paradigms[paradigm_id], params.side
+    paradigm, side, levels = params.paradigms[paradigm_id], params.side, dataset.levels
     denoiser, status = model.load(places.train(paradigm_id, seed) / "model.safetensors", paradigm, side, device)
     model.fuse(denoiser, params.compute)
     cells = design.cells(params, paradigm_id, seed, steps)
@@ -63,7 +63,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         batches = start.split(sampling.batch_size)
         for cell, batch in itertools.product(warm_ups(cells), {len(batch): batch for batch in batches}.values()):
             with hold(params.compute.device, alone=False):
-                generate(denoiser, cell, prompt, batch, dataset, params, seed, "warm-up")
+                generate(denoiser, cell, prompt, batch, levels, params, seed, "warm-up")
     for cell in cells:
         if status != "ok":
             drawn.append(np.zeros((sampling.images, side, side), np.uint8))
@@ -73,7 +73,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
             reset_peak_memory(device)
             synchronise(device)
             started = time.perf_counter()
-            images, nfe, finite = generate(denoiser, cell, prompt, start, dataset, params, seed, "scored", advance)
+            images, nfe, finite = generate(denoiser, cell, prompt, start, levels, params, seed, "scored", advance)
             synchronise(device)
             seconds = time.perf_counter() - started
         drawn.append(images)
@@ -91,7 +91,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         if status == "ok":
             with hold(params.compute.device, alone=False):
                 images, _, finite = generate(
-                    denoiser, cell, held_out, held_start, dataset, params, seed, "selection", advance
+                    denoiser, cell, held_out, held_start, levels, params, seed, "selection", advance
                 )
         selected.append(images)
         choices.append({"sampler": cell.sampler, "guidance": cell.guidance, "status": "ok" if finite else "failed"})

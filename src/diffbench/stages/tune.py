@@ -74,7 +74,9 @@ def score(
     found = []
     for scale in design.base_scales(params, row.id):
         cell = Cell(sampler=row.samplers[0], steps=tune.steps, guidance=float(scale))
-        images, _, whole = generate(trainer.denoiser, cell, prompt, start, dataset, params, tune.seed, "selection")
+        images, _, whole = generate(
+            trainer.denoiser, cell, prompt, start, dataset.levels, params, tune.seed, "selection"
+        )
         if whole:
             features, _ = judge.apply(network, splits.to_float(images, device))
             found.append((against_validation(features), float(scale)))

@@ -1,4 +1,4 @@
-"""Turns on a shared GPU, taken by real processes on a machine that claims to have one."""
+"""The lock of a shared GPU, held by real processes on a machine that claims to have one."""
 
 import select
 import subprocess
@@ -6,18 +6,14 @@ import sys
 
 import pytest
 
-from diffbench.config.models import Compute
 from diffbench.runtime import gpu_lock
 
-COMPUTE = Compute(device="cuda", precision="bf16", threads=1, compile=False, graphs=False)
 HOLD = """
 import sys, time
 from pathlib import Path
-from diffbench import turns
-from diffbench.config import Compute
-turns.cuda_devices, turns.place = lambda: 1, lambda: Path(sys.argv[1])
-compute = Compute(device="cuda", precision="bf16", threads=1, compile=False, graphs=False)
-with turns.turn(compute, alone=sys.argv[2] == "alone"):
+from diffbench.runtime import gpu_lock
+gpu_lock.cuda_devices, gpu_lock.place = lambda: 1, lambda: Path(sys.argv[1])
+with gpu_lock.hold("cuda", alone=sys.argv[2] == "alone"):
     print("has it", flush=True)
     time.sleep(60)
 """
@@ -55,11 +51,11 @@ def test_who_times_has_the_gpu_alone_and_a_killed_one_gives_it_back(holder, firs
 
 def test_who_does_not_time_shares(holder):
     assert holder("shared").stdout.readline() == "has it\n"
-    with gpu_lock.turn(COMPUTE, alone=False):
+    with gpu_lock.hold("auto", alone=False):
         pass
 
 
-def test_a_cpu_has_no_turns(tmp_path, monkeypatch):
+def test_a_cpu_is_not_locked(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_lock, "place", lambda: tmp_path / "gpu.lock")
-    with gpu_lock.turn(Compute(device="cpu", precision="float32", threads=1, compile=False, graphs=False), alone=True):
+    with gpu_lock.hold("cpu", alone=True):
         assert not (tmp_path / "gpu.lock").exists()
