@@ -1,11 +1,13 @@
 """Params: presets, overlays, and a line for every mistake before anything runs."""
 
+import json
 import math
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +58,12 @@ def test_the_recipes_are_those_of_the_papers(workplace):
     assert said["sd2"] == ("unet", "vp-scaled-linear", "v", "uniform")
     assert said["dit"] == ("dit", "vp-linear", "eps", "uniform")
     assert said["sd3"] == ("mmdit", "linear", "velocity", "logit-normal")
+
+
+def test_the_schema_for_editors_is_that_of_the_models(at_root):
+    written = json.loads((ROOT / "workflow/schemas/params.schema.json").read_text())
+    assert written == json.loads(json.dumps(models.schema()))
+    assert set(written["properties"]) == set(config.preset("mnist"))
 
 
 def test_overlays_hold_only_differences(at_root):
@@ -226,7 +234,7 @@ def test_memory_that_runs_out_is_one_line(workplace, capsys, monkeypatch, error)
     def fail(params, arguments):
         raise error
 
-    monkeypatch.setitem(cli.STAGES, "disk", (fail, ""))
+    monkeypatch.setitem(cli.ON_REQUEST, "disk", (fail, ""))
     assert cli.main(["disk", "mnist"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: disk: out of memory; choose smaller batches") and said.count("\n") == 1

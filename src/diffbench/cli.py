@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from diffbench import __version__, config, design, runs
+from diffbench.config import models
 from diffbench.config.models import Params
 from diffbench.errors import UserError, printable
 from diffbench.pipeline.records import recording
@@ -144,6 +146,9 @@ def _adopt_if_current(name: str) -> None:
 
 
 def _params(arguments: argparse.Namespace) -> None:
+    if arguments.schema:
+        print(json.dumps(models.schema(), indent=1))
+        return
     if arguments.preset and arguments.write:
         write_preset(arguments.preset, arguments.force)
         return
@@ -210,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     params.add_argument("--preset", help="a preset instead of params.yaml")
     params.add_argument("--write", action="store_true", help="write the preset to params.yaml")
     params.add_argument("--force", action="store_true", help="overwrite edits")
+    params.add_argument("--schema", action="store_true", help="print what params may hold, for editors")
     compare = commands.add_parser("compare", help="whether two runs agree within seed noise (exit code 1: they do not)")
     compare.add_argument("left", help="a run's name, or a folder of tables")
     compare.add_argument("right", nargs="?", help="the same; by default the committed reference of the left run")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from diffbench.config.models import Params
+from diffbench.config.models import Arm, Params
 
 NATIVE = "native"
 ARMS = "arms"
@@ -65,7 +65,7 @@ def cells(params: Params, paradigm: str, seed: int, steps: str) -> list[Cell]:
     """The cells of one sampling stage, in a fixed order."""
     row, guidance = params.paradigms[paradigm], params.sampling.guidance
     if steps == ARMS:
-        return [_arm(name, options) for name, options in params.sampling.arms[paradigm].items()]
+        return [_arm(name, arm) for name, arm in params.sampling.arms[paradigm].items()]
     if steps == NATIVE:
         native = params.sampling.native[paradigm]
         scales = base_scales(params, paradigm) if row.conditional else [0.0]
@@ -105,7 +105,8 @@ def selecting(params: Params, paradigm: str, seed: int, steps: str) -> list[Cell
     return showcase(params, paradigm, seed)
 
 
-def _arm(name: str, options: dict[str, Any]) -> Cell:
-    interval = options.get("interval")
-    own = {**options, "guidance": float(options.get("guidance", 0.0))}
-    return Cell(arm=name, **(own | {"interval": (float(interval[0]), float(interval[1]))} if interval else own))
+def _arm(name: str, arm: Arm) -> Cell:
+    options = {"guidance": 0.0} | arm.options
+    if arm.interval:
+        options["interval"] = (float(arm.interval[0]), float(arm.interval[1]))
+    return Cell(arm=name, **options | {"guidance": float(options["guidance"])})

@@ -125,8 +125,9 @@ def _check_arms(key: str, arms: dict, paradigms: dict, samplers: dict) -> Iterat
         yield f"sampling.arms.{key}: no such paradigm; allowed: {', '.join(paradigms)}"
         return
     conditional = paradigms[key]["conditional"]
-    for name, arm in arms.items():
+    for name, written in arms.items():
         where = f"sampling.arms.{key}.{name}"
+        arm = {option: value for option, value in written.items() if value is not None}
         if arm["sampler"] not in samplers:
             yield f"{where}.sampler: {show(arm['sampler'])} is not registered; allowed: {', '.join(samplers)}"
         for option, sampler in OPTIONS.items():
@@ -153,7 +154,7 @@ def _samplers_of(key: str, row: dict, sampling: dict) -> list[str]:
 
 
 def mistakes(params: dict) -> Iterator[str]:
-    """Mistakes of raw params that ``config.checks`` finds none in: one line each, with its dotted key."""
+    """Rows of raw params that name no known part, or parts that do not fit: one line each, with its dotted key."""
     sampling, known = params["sampling"], registries()
     for key, native in sampling["native"].items():
         if native["sampler"] not in known["samplers"]:

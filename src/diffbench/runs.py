@@ -15,7 +15,7 @@ def check(params: dict, source: str) -> None:
     Raises:
         UserError: one line for each mistake, with its dotted key, the value and what is allowed.
     """
-    found = checks.mistakes(params) or list(parts.mistakes(params))
+    found = checks.mistakes(params) or [*checks.between_keys(params), *parts.mistakes(params)]
     if found:
         raise UserError("\n".join(printable(f"{source}: {line}") for line in found))
 

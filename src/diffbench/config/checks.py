@@ -1,15 +1,17 @@
 """Checking params completely before anything runs: one line for each mistake."""
 
+import dataclasses
 import json
 import math
+import typing
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from typing import Annotated, Any
 
-import yaml
+from pydantic import ValidationError
 
-SCHEMA = Path("workflow/schemas/params.schema.yaml")
+from diffbench.config import models
+
 STAGES = (
     "data",
     "classifier",
@@ -34,92 +36,89 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _dotted(path: Any) -> str:
-    return ".".join(str(part) for part in path) or "the file"
+def _dotted(path: tuple) -> str:
+    return ".".join(str(part) for part in path if part != "[key]") or "the file"
 
 
-def _explain(error: Any) -> Iterator[str]:
-    """One line for each mistake a jsonschema error stands for."""
-    where, value, rule = _dotted(error.absolute_path), error.instance, error.validator_value
-    match error.validator:
-        case "additionalProperties":
-            allowed = sorted(error.schema.get("properties", {}))
-            for key in sorted(map(str, set(value) - set(allowed))):
-                yield f"{_dotted([*error.absolute_path, key])}: unknown key; allowed: {', '.join(allowed)}"
-        case "required":
-            for key in rule:
-                if key not in value:
-                    yield f"{_dotted([*error.absolute_path, key])}: missing"
-        case "type":
-            hint = ""
-            if isinstance(value, str):
-                try:
-                    float(value)
-                    hint = " (YAML reads this as text; write it as 0.002, not 2e-3, and without quotes)"
-                except ValueError:
-                    pass
-            yield f"{where}: {show(value)} is not {_article(rule)}{hint}"
-        case "minItems" if not value:
-            yield f"{where}: [] is empty; at least {rule} needed"
-        case "minProperties":
-            yield f"{where}: is empty; at least {rule} needed"
-        case "uniqueItems":
-            yield f"{where}: {show(value)} holds a value twice; each may stand once"
-        case "enum":
-            yield f"{where}: {show(value)}; allowed: {', '.join(map(str, rule))}"
-        case "anyOf":
-            yield f"{where}: {show(value)}; allowed: none, default, or a list of scales from 0 to 100"
-        case "pattern":
-            yield f"{where}: {show(value)}; allowed: lower-case letters, digits and hyphens, a letter first"
-        case _:
-            words = {
-                "minimum": "at least",
-                "maximum": "at most",
-                "exclusiveMinimum": "more than",
-                "exclusiveMaximum": "less than",
-                "minItems": "number of items: at least",
-                "maxItems": "number of items: at most",
-                "minLength": "characters: at least",
-                "maxLength": "characters: at most",
-            }
-            yield f"{where}: {show(value)}; allowed: {words.get(error.validator, error.validator)} {show(rule)}"
+BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
+    "greater_than": ("more than", "gt"),
+    "less_than": ("less than", "lt"),
+    "too_long": ("number of items: at most", "max_length"),
+    "string_too_short": ("characters: at least", "min_length"),
+    "string_too_long": ("characters: at most", "max_length"),
+}
+KINDS = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "dataclass_type": "a mapping",
+}
 
 
-def _article(kind: str) -> str:
-    return {"object": "a mapping", "array": "a list", "integer": "an integer", "boolean": "true or false"}.get(
-        kind, f"a {kind}"
-    )
+def _allowed(path: tuple) -> list[str]:
+    """The keys of the mapping in which a key that is unknown stands."""
+    kind: Any = models.File
+    for part in path[:-1]:
+        if dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind)[part]
+        elif typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+        while typing.get_origin(kind) is Annotated:
+            kind = typing.get_args(kind)[0]
+    return sorted(field.name for field in dataclasses.fields(kind))
 
 
-@cache
-def _schema(text: str) -> dict:
-    return yaml.safe_load(text)
+def _explain(error: Any) -> str:
+    """One line for a mistake that pydantic found."""
+    kind, path, value, facts = error["type"], error["loc"], error["input"], error.get("ctx", {})
+    where = _dotted(path)
+    if kind == "unexpected_keyword_argument":
+        return f"{where}: unknown key; allowed: {', '.join(_allowed(path))}"
+    if kind == "missing":
+        return f"{where}: missing"
+    if kind in KINDS:
+        hint = ""
+        if kind in ("int_type", "float_type") and isinstance(value, str):
+            with suppress(ValueError):
+                float(value)
+                hint = " (YAML reads this as text; write it as 0.002, not 2e-3, and without quotes)"
+        return f"{where}: {show(value)} is not {KINDS[kind]}{hint}"
+    if kind == "finite_number":
+        return f"{where}: {value} is not a finite number"
+    if kind == "too_short" and not value:
+        return f"{where}: {'is' if isinstance(value, dict) else '[] is'} empty; at least {facts['min_length']} needed"
+    if kind == "too_short":
+        return f"{where}: {show(value)}; allowed: number of items: at least {facts['min_length']}"
+    if kind == "unique":
+        return f"{where}: {show(value)} holds a value twice; each may stand once"
+    if kind == "literal_error":
+        return f"{where}: {show(value)}; allowed: {facts['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if kind == "string_pattern_mismatch":
+        return f"{where}: {show(value)}; allowed: lower-case letters, digits and hyphens, a letter first"
+    if kind in BOUNDS:
+        words, limit = BOUNDS[kind]
+        bound = facts[limit]
+        return f"{where}: {show(value)}; allowed: {words} {int(bound) if bound == int(bound) else bound}"
+    return f"{where}: {show(value)}; allowed: {error['msg']}"
 
 
 def mistakes(params: dict) -> list[str]:
-    """Mistakes of raw params that can be seen without the parts that rows name: one line each, with its dotted key."""
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(_schema(SCHEMA.read_text(encoding="utf-8")))
-    errors = sorted(validator.iter_errors(params), key=lambda error: _dotted(error.absolute_path))
-    found = list(dict.fromkeys(line for error in errors for line in _explain(error)))
-    found += [f"{key}: {value} is not a finite number" for key, value in _infinite(params)]
-    return found or list(_between_keys(params))
-
-
-def _infinite(node: Any, path: tuple = ()) -> Iterator[tuple[str, float]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _infinite(value, (*path, key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _infinite(value, (*path, index))
-    elif isinstance(node, float) and not math.isfinite(node):
-        yield _dotted(path), node
+    """Keys of raw params that are unknown or missing, or hold what they may not: one line each, with its dotted key."""
+    try:
+        models.build(params)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        return list(dict.fromkeys(sorted(map(_explain, found))))
+    return []
 
 
-def _between_keys(params: dict) -> Iterator[str]:
-    """Mistakes that lie between keys."""
+def between_keys(params: dict) -> Iterator[str]:
+    """Mistakes that lie between the keys of raw params in which ``mistakes`` finds none."""
     sampling = params["sampling"]
     guidance = sampling["guidance"]
     if params["name"] in STAGES:
