@@ -64,20 +64,20 @@ def test_more_steps_than_levels_are_refused():
 
 def test_uniform_times_visit_every_level_equally():
     u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
-    steps = (training_times("uniform", u, 1000) * 1000).round().long()
+    steps = (training_times("uniform", u, PATHS["vp-linear"]()) * 1000).round().long()
     assert steps.bincount(minlength=1001).tolist() == [0] + [100] * 1000
 
 
 def test_logit_normal_times_have_normal_logits():
     u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
-    logits = torch.logit(training_times("logit-normal", u, None))
+    logits = torch.logit(training_times("logit-normal", u, PATHS["linear"]()))
     assert float(logits.mean()) == pytest.approx(0, abs=1e-3)
     assert float(logits.std()) == pytest.approx(1, abs=1e-2)
 
 
 @pytest.mark.parametrize("density", DENSITIES)
-@pytest.mark.parametrize("levels", [None, 1000])
-def test_training_times_never_reach_the_data(density, levels):
+@pytest.mark.parametrize("name", ["linear", "vp-linear"])
+def test_training_times_never_reach_the_data(density, name):
     u = torch.tensor([0.0, 1e-7, 0.5, 1 - 2**-24])
-    t = training_times(density, u, levels)
+    t = training_times(density, u, PATHS[name]())
     assert (t > 0).all() and (t <= 1).all()

@@ -12,7 +12,7 @@ from test_guidance import NULL, batch, make
 from test_samplers import BETAS, SHAPE, denoiser, exact, gaussian, network, start, stream
 
 from diffbench.diffusion.guidance import Guided, rescale
-from diffbench.diffusion.paths import PATHS, zero_terminal_snr
+from diffbench.diffusion.paths import PATHS, Path, zero_terminal_snr
 from diffbench.diffusion.samplers import SAMPLERS, ancestral, ddim, ddim_article, dpmpp_2m, heun
 from diffbench.diffusion.targets import Prediction
 from diffbench.diffusion.times import leading, trailing
@@ -23,14 +23,15 @@ def smooth(name: str):
     if name == "linear":
         return PATHS["linear"]()
 
-    class Cosine(torch.nn.Module):
-        levels = 1  # variance-preserving, so solved in x / alpha; read at any t
-
+    class Cosine(Path):  # without derivatives, so solved in x / alpha
         def alpha(self, t):
             return torch.cos(t * math.pi / 2)
 
         def sigma(self, t):
             return torch.sin(t * math.pi / 2)
+
+        def time_at(self, log_snr):
+            return torch.atan(torch.exp(-log_snr / 2)) * 2 / math.pi
 
     return Cosine()
 

@@ -6,11 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffbench.diffusion.denoiser import clamp
-from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.paths import PATHS, DifferentiablePath
 from diffbench.diffusion.targets import TARGETS, Prediction, recover, target
 
 DEFINED = [
-    (kind, name) for name in PATHS for kind in TARGETS if kind != "velocity" or hasattr(PATHS[name](), "d_alpha")
+    (kind, name)
+    for name in PATHS
+    for kind in TARGETS
+    if kind != "velocity" or isinstance(PATHS[name](), DifferentiablePath)
 ]
 
 

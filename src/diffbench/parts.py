@@ -99,8 +99,10 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
         return
     import torch
 
+    from diffbench.diffusion.paths import DifferentiablePath, TabulatedVP
+
     path = registries["path"][row["path"]]()
-    if row["target"] == "velocity" and not hasattr(path, "d_alpha"):
+    if row["target"] == "velocity" and not isinstance(path, DifferentiablePath):
         yield f"{where}.target: velocity, but {row['path']} is a table without derivatives; allowed: eps, v, x0"
     last = torch.ones((), dtype=torch.float64)
     if row["target"] == "eps" and float(path.alpha(last)) == 0:
@@ -109,7 +111,7 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
     for sampler in registries["vp only"]:
         if sampler not in _samplers_of(key, row, sampling):
             continue
-        if path.levels is None:
+        if not isinstance(path, TabulatedVP):
             yield f"{where}.samplers: {sampler} needs a variance-preserving path, not {row['path']}"
         elif sampler == "ddim-article" and float(path.alpha(last)) == 0:
             yield f"{where}.samplers: {sampler} divides by the signal, of which {row['path']} ends without any"

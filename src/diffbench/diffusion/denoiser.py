@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from diffbench.diffusion.paths import Path
 from diffbench.diffusion.targets import Prediction, column, recover
 
 
@@ -15,7 +16,7 @@ class Denoiser(nn.Module):
         target: a key of ``targets.TARGETS``.
     """
 
-    def __init__(self, net: nn.Module, path: nn.Module, target: str):
+    def __init__(self, net: nn.Module, path: Path, target: str):
         super().__init__()
         self.net, self.path, self.target = net, path, target
 
@@ -38,7 +39,7 @@ class Denoiser(nn.Module):
         return recover(self.target, self.path, self.output(x_t, t, prompt), x_t, t)
 
 
-def clamp(prediction: Prediction, path: nn.Module, x_t: Tensor, t: Tensor) -> Prediction:
+def clamp(prediction: Prediction, path: Path, x_t: Tensor, t: Tensor) -> Prediction:
     """Clamp x0 to [-1, 1] and re-derive eps from it, so that both still explain x_t.
 
     One rule for every path, target and sampler: where the clamp differs, it decides few-step comparisons.

@@ -4,11 +4,56 @@
 on the device, samplers with one time on the CPU, whose coefficients then enter the device's kernels as plain numbers.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class TabulatedVP(nn.Module):
+class Path(ABC):
+    """Coefficients of data and noise as functions of time.
+
+    Attributes:
+        levels: number of equal steps of t that the path is defined on; None where t is continuous.
+    """
+
+    levels: int | None = None
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """Coefficient of the data, same shape and device as ``t``."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """Coefficient of the noise, same shape and device as ``t``."""
+
+    @abstractmethod
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """The time whose ``log(alpha^2 / sigma^2)`` is this or nearest to it, shape of ``log_snr``; never t = 0."""
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """``log(alpha^2 / sigma^2)``, shape of ``t``: infinite where there is no noise, minus infinity without data."""
+        return 2 * (self.alpha(t) / self.sigma(t)).log()
+
+    def up_to_level(self, t: Tensor) -> Tensor:
+        """Times rounded up to the path's levels but 0, shape of ``t``; as they are where t is continuous."""
+        return t if self.levels is None else (t * self.levels).ceil().clamp(min=1) / self.levels
+
+
+class DifferentiablePath(Path):
+    """A path in continuous time whose coefficients have derivatives, so that it has a velocity."""
+
+    @abstractmethod
+    def d_alpha(self, t: Tensor) -> Tensor:
+        """Derivative of alpha, shape of ``t``."""
+
+    @abstractmethod
+    def d_sigma(self, t: Tensor) -> Tensor:
+        """Derivative of sigma, shape of ``t``."""
+
+
+class TabulatedVP(Path):
     """Variance-preserving path on the T integer steps of a DDPM schedule, ``alpha^2 + sigma^2 = 1``.
 
     Times are multiples of 1/T; t = i/T reads ``abar_i = prod_{j <= i} (1 - beta_j)`` with ``abar_0 = 1``,
@@ -18,8 +63,9 @@ class TabulatedVP(nn.Module):
         beta: the T variances ``beta_1 .. beta_T``, float64, (T,).
     """
 
+    levels: int
+
     def __init__(self, beta: Tensor):
-        super().__init__()
         self.levels = len(beta)
         abar = torch.cat([beta.new_ones(1), torch.cumprod(1 - beta, 0)])  # (T + 1,)
         self._tables = {beta.device: (abar.sqrt(), (1 - abar).sqrt())}  # alpha and sigma, (T + 1,) each
@@ -27,33 +73,31 @@ class TabulatedVP(nn.Module):
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The tables of alpha and sigma on a device, copied there once."""
         if device not in self._tables:
-            own = next(iter(self._tables.values()))
-            self._tables[device] = tuple(table.to(device) for table in own)
+            alpha, sigma = next(iter(self._tables.values()))
+            self._tables[device] = alpha.to(device), sigma.to(device)
         return self._tables[device]
 
     def _read(self, table: Tensor, t: Tensor) -> Tensor:
         return table[(t * self.levels).round().long()].to(t.dtype)
 
     def alpha(self, t: Tensor) -> Tensor:
-        """Coefficient of the data, same shape and device as ``t``."""
+        """Square root of abar."""
         return self._read(self._on(t.device)[0], t)
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Coefficient of the noise, same shape and device as ``t``."""
+        """Square root of 1 - abar."""
         return self._read(self._on(t.device)[1], t)
 
     def time_at(self, log_snr: Tensor) -> Tensor:
-        """The time whose ``log(alpha^2 / sigma^2)`` is nearest, shape of ``log_snr``; never t = 0."""
+        """The level nearest in log-SNR."""
         alpha, sigma = self._on(log_snr.device)
         table = 2 * (alpha[1:] / sigma[1:]).log()  # (T,), falling
         middle = -(table[1:] + table[:-1]) / 2  # rising, so that it can be searched
         return (1 + torch.searchsorted(middle, -log_snr.to(table.dtype))).to(table.dtype) / self.levels
 
 
-class Linear(nn.Module):
+class Linear(DifferentiablePath):
     """The straight conditional path of rectified flow, ``x_t = (1 - t) x0 + t eps`` (arXiv:2209.03003)."""
-
-    levels = None  # t is continuous
 
     def alpha(self, t: Tensor) -> Tensor:
         """Coefficient of the data, ``1 - t``."""
@@ -72,7 +116,7 @@ class Linear(nn.Module):
         return torch.ones_like(t)
 
     def time_at(self, log_snr: Tensor) -> Tensor:
-        """The time with this ``log(alpha^2 / sigma^2)``, shape of ``log_snr``."""
+        """Its sigmoid: ``(1 - t) / t`` is ``exp(log_snr / 2)``."""
         return torch.sigmoid(-log_snr / 2)
 
 
@@ -111,7 +155,7 @@ def vp_scaled_linear_ztsnr() -> TabulatedVP:
     return TabulatedVP(zero_terminal_snr(beta))
 
 
-PATHS = {
+PATHS: dict[str, Callable[[], Path]] = {
     "vp-linear": vp_linear,
     "vp-scaled-linear": vp_scaled_linear,
     "vp-scaled-linear-ztsnr": vp_scaled_linear_ztsnr,

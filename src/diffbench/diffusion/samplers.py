@@ -10,15 +10,38 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffbench.diffusion.paths import DifferentiablePath, Path, TabulatedVP
 from diffbench.diffusion.targets import Prediction
 
 Denoise = Callable[[Tensor, Tensor], Prediction]
 Noise = Callable[[int], Tensor]
 
 
-def ddim(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise | None = None, eta: float = 0.0):
+def _drawn(noise: Noise | None, i: int) -> Tensor:
+    """The noise of step i, for a sampler that wants some now.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if noise is None:
+        raise ValueError("a stochastic sampler needs noise")
+    return noise(i)
+
+
+def _tabulated(path: Path) -> TabulatedVP:
+    """The path, which must have the betas of a schedule.
+
+    Raises:
+        TypeError: it has none.
+    """
+    if not isinstance(path, TabulatedVP):
+        raise TypeError(f"{type(path).__name__} has no schedule of betas")
+    return path
+
+
+def ddim(denoise: Denoise, path: Path, x: Tensor, ts: Tensor, noise: Noise | None = None, eta: float = 0.0) -> Tensor:
     """DDIM (arXiv:2010.02502, eq. 12 and 16) on any path.
 
     Written with the signal-to-noise ratio, ``s^2 = eta^2 sigma_s^2 (1 - SNR_t / SNR_s)``, which is eq. 16 where
@@ -30,12 +53,12 @@ def ddim(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise 
         fresh = eta * sigma_s * (1 - (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2).clamp(min=0).sqrt()
         x = alpha_s * x0 + (sigma_s**2 - fresh**2).clamp(min=0).sqrt() * eps
         if eta > 0 and i < len(ts) - 2:  # no noise on the last step
-            x = x + fresh * noise(i)
+            x = x + fresh * _drawn(noise, i)
     return x
 
 
 def ancestral(
-    denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise, variance: str | None = None
+    denoise: Denoise, path: Path, x: Tensor, ts: Tensor, noise: Noise | None = None, variance: str | None = None
 ) -> Tensor:
     """DDPM's ancestral sampler (arXiv:2006.11239, eq. 6 and 7), respaced (arXiv:2102.09672, eq. 19).
 
@@ -44,7 +67,7 @@ def ancestral(
             the schedule is taken, as DDPM did on CIFAR-10, and "small" otherwise: beta_t is far too much noise
             for a long stride (arXiv:2010.02502, table 1).
     """
-    variance = variance or ("large" if len(ts) - 1 == path.levels else "small")
+    variance = variance or ("large" if len(ts) - 1 == _tabulated(path).levels else "small")
     for i, (t, s) in enumerate(pairwise(ts)):
         alpha_t, sigma_t, alpha_s, sigma_s = path.alpha(t), path.sigma(t), path.alpha(s), path.sigma(s)
         stride = alpha_t / alpha_s  # sqrt(1 - beta) of this stride
@@ -52,41 +75,42 @@ def ancestral(
         x0 = denoise(x, t).x0
         x = (alpha_s * beta * x0 + stride * sigma_s**2 * x) / sigma_t**2
         if i < len(ts) - 2:
-            x = x + (beta if variance == "large" else beta * sigma_s**2 / sigma_t**2).sqrt() * noise(i)
+            x = x + (beta if variance == "large" else beta * sigma_s**2 / sigma_t**2).sqrt() * _drawn(noise, i)
     return x
 
 
-def _slope(path: nn.Module, t: Tensor, prediction: Prediction) -> Tensor:
+def _slope(path: Path, t: Tensor, prediction: Prediction) -> Tensor:
     """The right-hand side of the probability-flow ODE in the coordinates of ``_advance``."""
-    if path.levels is None:
+    if isinstance(path, DifferentiablePath):
         return path.d_alpha(t) * prediction.x0 + path.d_sigma(t) * prediction.eps
     return prediction.eps
 
 
-def _advance(path: nn.Module, x: Tensor, t: Tensor, s: Tensor, slope: Tensor) -> Tensor:
+def _advance(path: Path, x: Tensor, t: Tensor, s: Tensor, slope: Tensor) -> Tensor:
     """One straight step from t to s along ``slope``.
 
-    On a variance-preserving path the ODE is ``d(x / alpha) / d(sigma / alpha) = eps`` (arXiv:2010.02502, eq. 14),
-    where such a step is DDIM's; on the linear path ``dx / dt = alpha' x0 + sigma' eps`` (arXiv:2403.03206, eq. 1).
+    Without derivatives, as on a tabulated path, the ODE is ``d(x / alpha) / d(sigma / alpha) = eps``
+    (arXiv:2010.02502, eq. 14), where such a step is DDIM's; with them it is ``dx / dt = alpha' x0 + sigma' eps``
+    (arXiv:2403.03206, eq. 1).
     """
-    if path.levels is None:
+    if isinstance(path, DifferentiablePath):
         return x + (s - t) * slope
     alpha_t, alpha_s = path.alpha(t), path.alpha(s)
     # alpha_s (x / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) slope), the division by alpha_s multiplied out
     return x * (alpha_s / alpha_t) + (path.sigma(s) - path.sigma(t) * (alpha_s / alpha_t)) * slope
 
 
-def _to_data_or_from_noise(path: nn.Module, ts: Tensor) -> set[int]:
+def _to_data_or_from_noise(path: Path, ts: Tensor) -> set[int]:
     """The steps that only DDIM can take: from alpha = 0, where x / alpha is undefined, and to sigma = 0."""
     ends = []
-    if path.levels is not None and float(path.alpha(ts[0])) == 0:
+    if not isinstance(path, DifferentiablePath) and float(path.alpha(ts[0])) == 0:
         ends.append(0)
     if float(path.sigma(ts[-1])) == 0:
         ends.append(len(ts) - 2)
     return set(ends)
 
 
-def euler(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise | None = None) -> Tensor:
+def euler(denoise: Denoise, path: Path, x: Tensor, ts: Tensor, noise: Noise | None = None) -> Tensor:
     """Euler steps of the probability-flow ODE, order 1."""
     ends = _to_data_or_from_noise(path, ts)
     for i, (t, s) in enumerate(pairwise(ts)):
@@ -98,7 +122,7 @@ def euler(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise
     return x
 
 
-def heun(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise | None = None) -> Tensor:
+def heun(denoise: Denoise, path: Path, x: Tensor, ts: Tensor, noise: Noise | None = None) -> Tensor:
     """Heun's second-order steps of the probability-flow ODE (arXiv:2206.00364, algorithm 1).
 
     Two evaluations a step, and one for a step to t = 0 or from alpha = 0, which is DDIM's.
@@ -115,7 +139,7 @@ def heun(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise 
     return x
 
 
-def dpmpp_2m(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise | None = None) -> Tensor:
+def dpmpp_2m(denoise: Denoise, path: Path, x: Tensor, ts: Tensor, noise: Noise | None = None) -> Tensor:
     """DPM-Solver++(2M), order 2 with one evaluation a step (arXiv:2211.01095, algorithm 2).
 
     The exponential-integrator step ``-alpha_s (e^-h - 1)`` is written ``alpha_s - alpha_t sigma_s / sigma_t``, which is
@@ -137,7 +161,7 @@ def dpmpp_2m(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: No
 
 
 def ddim_article(
-    denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor, noise: Noise | None = None, reading: str = "ratio"
+    denoise: Denoise, path: Path, x: Tensor, ts: Tensor, noise: Noise | None = None, reading: str = "ratio"
 ) -> Tensor:
     """The update the article prints for DDIM, ``x = (x - eps dt) / sqrt(1 - dt)``. Not DDIM: a demonstration.
 
@@ -145,19 +169,19 @@ def ddim_article(
         reading: what dt, which the article never defines, stands for: "step" 1 / S, "beta" the schedule's beta_t, or
             "ratio" ``1 - abar_t / abar_s``, the beta of the whole stride.
     """
+    level = 1 / _tabulated(path).levels
+    readings: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "step": lambda t, s: torch.ones_like(t) / (len(ts) - 1),
+        "beta": lambda t, s: 1 - (path.alpha(t) / path.alpha(t - level)) ** 2,
+        "ratio": lambda t, s: 1 - (path.alpha(t) / path.alpha(s)) ** 2,
+    }
     for t, s in pairwise(ts):
-        match reading:
-            case "step":
-                dt = torch.ones_like(t) / (len(ts) - 1)
-            case "beta":
-                dt = 1 - (path.alpha(t) / path.alpha(t - 1 / path.levels)) ** 2
-            case "ratio":
-                dt = 1 - (path.alpha(t) / path.alpha(s)) ** 2
+        dt = readings[reading](t, s)
         x = (x - denoise(x, t).eps * dt) / (1 - dt).sqrt()
     return x
 
 
-SAMPLERS = {
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
     "ddim": ddim,
     "ancestral": ancestral,
     "euler": euler,

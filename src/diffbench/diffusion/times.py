@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from diffbench.diffusion.paths import Path
+
 
 def uniform(u: Tensor) -> Tensor:
     """t uniform on (0, 1]."""
@@ -17,14 +19,12 @@ def logit_normal(u: Tensor) -> Tensor:
 DENSITIES = {"uniform": uniform, "logit-normal": logit_normal}
 
 
-def training_times(density: str, u: Tensor, levels: int | None) -> Tensor:
-    """Map uniform draws u in [0, 1) to training times, (B,) to (B,).
+def training_times(density: str, u: Tensor, path: Path) -> Tensor:
+    """Map uniform draws u in [0, 1) to training times on a path's levels, (B,) to (B,).
 
-    Densities are quantile functions of u, so rows with different densities train on the same draws. On a
-    schedule of ``levels`` integer steps the time is rounded up to the next i / levels, i >= 1.
+    Densities are quantile functions of u, so rows with different densities train on the same draws.
     """
-    t = DENSITIES[density](u)
-    return (t * levels).ceil().clamp(min=1) / levels if levels else t
+    return path.up_to_level(DENSITIES[density](u))
 
 
 def trailing(steps: int, levels: int | None) -> Tensor:

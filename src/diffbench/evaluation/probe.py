@@ -1,14 +1,15 @@
 """What a network gets wrong at each noise level, and how straight its trajectories are."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.paths import Path
 from diffbench.diffusion.samplers import Denoise, ddim
 from diffbench.diffusion.targets import Prediction, column
 
 
-def levels_in(path: nn.Module, axis: str, low: float, high: float, u: Tensor) -> Tensor:
+def levels_in(path: Path, axis: str, low: float, high: float, u: Tensor) -> Tensor:
     """Times spread over a bin, (N,): the u-th quantile of [low, high] in t or in log-SNR, on the path's levels.
 
     Args:
@@ -16,15 +17,15 @@ def levels_in(path: nn.Module, axis: str, low: float, high: float, u: Tensor) ->
     """
     value = low + (high - low) * u
     t = path.time_at(value) if axis == "log_snr" else value
-    return (t * path.levels).ceil().clamp(min=1) / path.levels if path.levels else t.clamp(min=1e-6)
+    return path.up_to_level(t).clamp(min=1e-6)
 
 
-def covers(path: nn.Module, low: float, high: float) -> bool:
+def covers(path: Path, low: float, high: float) -> bool:
     """Whether a path has all the noise levels of a bin of log-SNR."""
     if path.levels is None:
         return True
     ends = torch.tensor([1 / path.levels, 1.0], dtype=torch.float64)
-    cleanest, noisiest = (2 * (path.alpha(ends) / path.sigma(ends)).log()).tolist()
+    cleanest, noisiest = path.log_snr(ends).tolist()
     return noisiest <= low and high <= cleanest
 
 
@@ -37,7 +38,7 @@ def errors(denoiser: Denoiser, x0: Tensor, eps: Tensor, prompt: Tensor | None, t
     return float((found.x0 - x0).square().mean()), float((found.eps - eps).square().mean())
 
 
-def trajectory(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def trajectory(denoise: Denoise, path: Path, x: Tensor, ts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Euler's trajectory of the deterministic ODE in coordinates in which the path to one point is straight.
 
     With ``y = x / (alpha + sigma)`` and ``tau = sigma / (alpha + sigma)`` every path becomes the linear one,
@@ -86,7 +87,7 @@ def straightness(points: Tensor, velocities: Tensor, tau: Tensor) -> tuple[float
     return float(ratio.mean()), float(departure.mean() / mean.square().sum(dim=1).mean()), ""
 
 
-def denoising(denoise: Denoise, path: nn.Module, x: Tensor, ts: Tensor) -> tuple[Tensor, Tensor]:
+def denoising(denoise: Denoise, path: Path, x: Tensor, ts: Tensor) -> tuple[Tensor, Tensor]:
     """What DDIM sees and guesses on its way from noise to data, for a film.
 
     Args:

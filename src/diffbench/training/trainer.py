@@ -172,7 +172,7 @@ class Trainer:
         self.generator.manual_seed(rng.seed_of(self.seed, "train", n))
         eps = torch.randn(x0.shape, device=self.device, generator=self.generator)
         u = spread_uniform(len(x0), self.generator)  # (B,)
-        t = training_times(self.paradigm.times, u, self.denoiser.path.levels)
+        t = training_times(self.paradigm.times, u, self.denoiser.path)
         prompt = drop_words(self.prompts[index], training, self.generator) if self.paradigm.conditional else None
         return x0, eps, t, prompt
 
