@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from diffbench.config.models import Params
 from diffbench.data import prompts
+from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.device import autocast
 from diffbench.diffusion import generate, model
@@ -59,7 +60,7 @@ def unets(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
         attends = [level >= levels - attention for level in range(levels)]
         yield (
             UNet2DConditionModel(
-                sample_size=params.side // patch,
+                sample_size=image_side(params) // patch,
                 in_channels=patch**2,
                 out_channels=patch**2,
                 block_out_channels=channels,
@@ -88,7 +89,7 @@ def dits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
                 in_channels=1,
                 out_channels=1,
                 num_layers=size["depth"],
-                sample_size=params.side,
+                sample_size=image_side(params),
                 patch_size=size["patch"],
                 num_embeds_ada_norm=10,
             ),
@@ -104,7 +105,7 @@ def mmdits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
         width = each * size["heads"]
         yield (
             SD3Transformer2DModel(
-                sample_size=params.side,
+                sample_size=image_side(params),
                 patch_size=size["patch"],
                 in_channels=1,
                 out_channels=1,
@@ -114,7 +115,7 @@ def mmdits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
                 joint_attention_dim=width,
                 caption_projection_dim=width,
                 pooled_projection_dim=width,
-                pos_embed_max_size=params.side // size["patch"],
+                pos_embed_max_size=image_side(params) // size["patch"],
             ),
             width,
         )
@@ -243,14 +244,14 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     pairs = alternate(trainer.step, training(theirs, trainer, where), rounds, where, warm_up=5)
     ratios = [measured(names[0], target, pairs, note)]
 
-    denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last)
+    denoiser = model.build(row, image_side(params)).to(where, memory_format=torch.channels_last)
     denoiser.eval().requires_grad_(False)
     model.fuse(denoiser, params.compute)
     theirs.eval().requires_grad_(False)
     images, steps = min(params.sampling.images, params.sampling.batch_size), params.sampling.guidance.sweep_steps
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)]
     cell = Cell(sampler=row.samplers[0], steps=steps, guidance=SCALE)
-    start = generate.starts(images, params.side, 0, "scored", where)
+    start = generate.starts(images, image_side(params), 0, "scored", where)
 
     def ours() -> None:
         with torch.no_grad(), autocast(where, params.compute.precision):  # as the sample stage

@@ -16,6 +16,7 @@ from floors import kinds
 
 from diffbench import device
 from diffbench.data import prompts
+from diffbench.data.sources import image_side
 from diffbench.diffusion import generate, model
 from diffbench.runtime import hardware
 
@@ -34,12 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{'':<10}" + "".join(f"{f'{size} a batch':>16}" for size in sizes))
     found = {}
     for key in dict.fromkeys(kinds(params).values()):
-        row = params.paradigms[key]
-        denoiser = (
-            model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
-        )
+        row, side = params.paradigms[key], image_side(params)
+        denoiser = model.build(row, side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
         halves = 2 if row.conditional else 1
-        x = generate.starts(images, params.side, 0, "scored", where).repeat(halves, 1, 1, 1)
+        x = generate.starts(images, side, 0, "scored", where).repeat(halves, 1, 1, 1)
         t = torch.full((len(x),), 0.5, device=where)
         prompt = torch.full((len(x), prompts.LENGTH), prompts.NULL, device=where) if row.conditional else None
         taken: dict[int, list[float]] = {size: [] for size in sizes}

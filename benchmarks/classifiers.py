@@ -33,7 +33,7 @@ def trained(params: config.Params, dataset: splits.Dataset, number: int, device:
     """The run's classifier for number 0, else one of another seed."""
     own = rng.seed_of
     with patch.object(rng, "seed_of", lambda *parts: own(*parts, *(["judge", number] if number else []))):
-        return fit(params.classifier, dataset, params.side, device).eval()
+        return fit(params.classifier, dataset, device).eval()
 
 
 def scored(params: config.Params, number: int, device: torch.device) -> pd.DataFrame:

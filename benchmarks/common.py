@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from diffbench import config, device, runs  # noqa: E402
 from diffbench.data import prompts, splits  # noqa: E402
+from diffbench.data.sources import image_side  # noqa: E402
 from diffbench.results import provenance  # noqa: E402
 from diffbench.runtime import hardware  # noqa: E402
 
@@ -107,11 +108,11 @@ def dataset(params: config.Params, count: int = 2000) -> splits.Dataset:
     """A data set of a preset's shapes, made up: speed does not depend on what the images show."""
     generator = np.random.default_rng(0)
     labels = np.arange(count) % 10
-    images = generator.integers(0, 256, (count, params.side, params.side), dtype=np.uint8)
+    images = generator.integers(0, 256, (count, image_side(params), image_side(params)), dtype=np.uint8)
     bounds = np.stack([np.tile([1.0, 2.0], (10, 1))] * 2)
     captions = np.stack([labels, np.full(count, prompts.ANY_WEIGHT), np.full(count, prompts.ANY_SLANT)], axis=1)
     split = splits.Split(images, labels, captions)
-    return splits.Dataset(split, split, split, bounds, 256)
+    return splits.Dataset(split, split, split, bounds, 256, tuple("0123456789"))
 
 
 def circumstances(params: config.Params, where: torch.device) -> dict[str, str]:

@@ -40,6 +40,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffbench import design, device, runs
 from diffbench.config.models import Paradigm, Params
 from diffbench.data import splits
+from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.diffusion import generate, model
 from diffbench.diffusion.denoiser import Denoiser
@@ -256,7 +257,7 @@ def scoring(params: Params, where: torch.device, train_images: int, rounds: int)
     """Seconds each family of measures takes for one cell, and those of the classifier's features."""
     count, settings = params.sampling.images, params.classifier
     data, real_data = dataset(params, count), dataset(params, train_images)
-    network = judge.Classifier(params.side, settings.channels, settings.features).to(where).eval()
+    network = judge.Classifier(image_side(params), settings.channels, settings.features).to(where).eval()
     images = splits.to_float(data.test.images, where)
     features, logits = judge.apply(network, images)
     train = judge.apply(network, splits.to_float(real_data.train.images, where))[0]
@@ -295,14 +296,16 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     images = min(params.sampling.images, params.sampling.batch_size)
     scale = SCALE if row.conditional else 0.0
     width = 2 * images if row.conditional else images  # both halves of guidance
-    training, traffic = counted(row, params.side, batch, training=True)
-    forward, read = counted(row, params.side, width, training=False)
+    training, traffic = counted(row, image_side(params), batch, training=True)
+    forward, read = counted(row, image_side(params), width, training=False)
     trainer = Trainer(params, row, 0, where, dataset(params))
     step = middle(trainer.step, where, rounds)
-    denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+    denoiser = (
+        model.build(row, image_side(params)).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+    )
     model.fuse(denoiser, params.compute)
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
-    start = generate.starts(images, params.side, 0, "scored", where)
+    start = generate.starts(images, image_side(params), 0, "scored", where)
     count = 4
     cell = Cell(sampler=row.samplers[0], steps=count, guidance=scale)
 
@@ -371,8 +374,8 @@ def plan(params: Params) -> list[dict]:
     same, batch = kinds(params), params.training.batch_size
     cost = {  # of a training step, and of one image's evaluation in a batch
         key: (
-            counted(params.paradigms[key], params.side, batch, training=True),
-            tuple(n / batch for n in counted(params.paradigms[key], params.side, batch, training=False)),
+            counted(params.paradigms[key], image_side(params), batch, training=True),
+            tuple(n / batch for n in counted(params.paradigms[key], image_side(params), batch, training=False)),
         )
         for key in set(same.values())
     }
@@ -426,10 +429,11 @@ def scaled(row: Paradigm, params: Params) -> Seconds:
         sys.exit(f"{row.network}: not timed on an H200; known: {', '.join(TIMED)}")
     timed, batch = TIMED[row.network], params.training.batch_size
     known = replace(row, size=timed.size, conditional=True)
-    call = timed.called / counts(known, params.side, TIMED_BATCH, training=True, fused=True).operations
+    call = timed.called / counts(known, image_side(params), TIMED_BATCH, training=True, fused=True).operations
+    side = image_side(params)
     seconds = {}
     for training, whole in ((True, timed.step), (False, timed.evaluation * TIMED_BATCH / TIMED_IMAGES)):
-        old, new = (counts(each, params.side, TIMED_BATCH, training=training, fused=True) for each in (known, row))
+        old, new = (counts(each, side, TIMED_BATCH, training=training, fused=True) for each in (known, row))
         moved = (whole - old.flops / PRODUCTS["bf16"]) * new.bytes / old.bytes
         least = new.operations * (KERNEL * KERNELS if training and params.compute.graphs else call)
         # float32 moves at most twice the bytes.

@@ -12,6 +12,7 @@ import torch
 from conftest import ROOT
 
 from diffbench import design, runs
+from diffbench.data.sources import image_side
 from diffbench.training import cost
 
 
@@ -66,9 +67,9 @@ def test_floors_count_what_the_networks_cost(benchmark, at_root):
     params = runs.load("digits")
     for key in ("ddpm", "sd1", "dit", "sd3"):
         row = params.paradigms[key]
-        forward, moved = floors.counted(row, params.side, 10, training=False)
-        assert forward == 20 * cost.macs(row, params.side)
-        both, more = floors.counted(row, params.side, 10, training=True)
+        forward, moved = floors.counted(row, image_side(params), 10, training=False)
+        assert forward == 20 * cost.macs(row, image_side(params))
+        both, more = floors.counted(row, image_side(params), 10, training=True)
         # Backward is two products for each one forward, less the one to the images.
         assert 2.5 * forward < both <= 3.01 * forward and more > 2 * moved
 

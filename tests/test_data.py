@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from diffbench import config
-from diffbench.data import splits
-from diffbench.data.sources import digits, mnist
+from diffbench.config.models import Classifier, Data
+from diffbench.data import prompts, splits
+from diffbench.data.sources import digits, fashion_mnist, idx, mnist
 from diffbench.diffusion.generate import quantise
 from diffbench.errors import UserError
 from diffbench.runtime import npz
-from diffbench.stages import classifier, data
+from diffbench.stages import classifier
+from diffbench.stages.data import prepare
 
 
-def idx(array: np.ndarray) -> bytes:
+def packed(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     return gzip.compress(header + array.tobytes(), mtime=0)
 
@@ -28,30 +29,31 @@ def files(tmp_path, monkeypatch):
     """Four small files in MNIST's format whose checksums are taken for the canonical ones."""
     generator = np.random.default_rng(0)
     arrays = [
-        generator.integers(0, 256, (40, 28, 28), np.uint8),
-        np.arange(40, dtype=np.uint8) % 10,
+        generator.integers(0, 256, (400, 28, 28), np.uint8),
+        np.arange(400, dtype=np.uint8) % 10,
         generator.integers(0, 256, (20, 28, 28), np.uint8),
         np.arange(20, dtype=np.uint8) % 10,
     ]
     folder = tmp_path / "files"
     folder.mkdir()
-    for name, array in zip(mnist.FILES, arrays, strict=True):
-        (folder / name).write_bytes(idx(array))
-    sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in mnist.FILES}
-    monkeypatch.setattr(mnist, "checksums", lambda: sums)
-    monkeypatch.setenv(mnist.VARIABLE, str(folder))
+    for name, array in zip(idx.FILES, arrays, strict=True):
+        (folder / name).write_bytes(packed(array))
+    sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in idx.FILES}
+    monkeypatch.setattr(idx.Files, "checksums", lambda self: sums)
+    for source in (mnist, fashion_mnist):
+        monkeypatch.setenv(source.FILES.variable, str(folder))
     return folder, arrays
 
 
 def test_idx_files_are_read(files):
-    for found, expected in zip(mnist.load(), files[1], strict=True):
+    for found, expected in zip(mnist.FILES.load(), files[1], strict=True):
         assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "altered", "swapped", "missing"])
 def test_bad_files_are_refused_by_name(files, harm):
     folder, _ = files
-    path, twin = folder / mnist.FILES[2], folder / mnist.FILES[0]
+    path, twin = folder / idx.FILES[2], folder / idx.FILES[0]
     content = path.read_bytes()
     if harm == "truncated":
         path.write_bytes(content[:-10])
@@ -62,39 +64,63 @@ def test_bad_files_are_refused_by_name(files, harm):
     else:
         path.unlink()
     with pytest.raises(UserError) as error:
-        mnist.load()
+        mnist.FILES.load()
     said = str(error.value)
     assert "\n" not in said and said.startswith(str(path))
-    assert {"swapped": f"holds {mnist.FILES[0]}", "missing": "cannot be read"}.get(harm, "truncated or altered") in said
+    assert {"swapped": f"holds {idx.FILES[0]}", "missing": "cannot be read"}.get(harm, "truncated or altered") in said
 
 
 def test_no_files_and_no_network_is_one_line_with_both_ways_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(mnist.VARIABLE, raising=False)
+    monkeypatch.delenv(mnist.FILES.variable, raising=False)
 
     def unreachable(url, root, md5):
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", unreachable)
     with pytest.raises(UserError) as error:
-        mnist.load()
+        mnist.FILES.load()
     assert "connect to a network" in str(error.value) and "MNIST_DIR" in str(error.value)
-    monkeypatch.setenv(mnist.VARIABLE, "nowhere")
+    monkeypatch.setenv(mnist.FILES.variable, "nowhere")
     with pytest.raises(UserError, match="MNIST_DIR=nowhere: no such folder"):
-        mnist.load()
+        mnist.FILES.load()
 
 
-def test_checksums_are_those_torchvision_publishes():
-    sums = mnist.checksums()
-    assert set(sums) == set(mnist.FILES) and all(len(digest) == 32 for digest in sums.values())
+@pytest.mark.parametrize("source", [mnist, fashion_mnist])
+def test_checksums_are_those_torchvision_publishes(source):
+    sums = source.FILES.checksums()
+    assert set(sums) == set(idx.FILES) and all(len(digest) == 32 for digest in sums.values())
+
+
+def test_fashion_mnist_has_the_words_of_its_classes(files, tmp_path):
+    path = tmp_path / "data.npz"
+    prepare(Data(source="fashion-mnist", validation=100, split_seed=0), path, tmp_path / "data.json")
+    dataset = splits.load(path)
+    assert dataset.side == 28 and dataset.classes == SOURCES["fashion-mnist"].classes
+    images, labels = files[1][:2]
+    assert sorted(dataset.train.images[:, 0, 0]) == sorted(np.delete(images, held(images, dataset), 0)[:, 0, 0])
+    boot = prompts.text(dataset.train.prompts[dataset.train.labels == 9][0], dataset.classes)
+    assert boot.split()[2:] == ["ankle", "boot"] and len(labels) == 400
+
+
+def held(images, dataset):
+    """Places of the images that the validation split holds."""
+    own = {image.tobytes() for image in dataset.validation.images}
+    return [place for place, image in enumerate(images) if image.tobytes() in own]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_says_what_its_data_are(name):
+    source = SOURCES[name]
+    assert len(source.classes) == len(set(source.classes)) == 10 and source.licence and source.side >= 8
 
 
 def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
     first, again, other = (tmp_path / name for name in ("first.npz", "again.npz", "other.npz"))
-    settings = config.Data(source="digits", validation=297, split_seed=0)
+    settings = Data(source="digits", validation=297, split_seed=0)
     for path, seed in ((first, 0), (again, 0), (other, 1)):
-        data = config.Data(source="digits", validation=297, split_seed=seed)
-        data.prepare(data, path, path.with_suffix(".json"))
+        data = Data(source="digits", validation=297, split_seed=seed)
+        prepare(data, path, path.with_suffix(".json"))
     assert first.read_bytes() == again.read_bytes()
     dataset, different = splits.load(first), splits.load(other)
     counts = [len(getattr(dataset, name).labels) for name in splits.SPLITS]
@@ -107,9 +133,9 @@ def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
 
 
 def test_too_large_a_validation_split_is_refused(tmp_path):
-    data = config.Data(source="digits", validation=1000, split_seed=0)
+    data = Data(source="digits", validation=1000, split_seed=0)
     with pytest.raises(UserError, match=r"data.validation: 1000; allowed: at most half of the 1397"):
-        data.prepare(data, tmp_path / "data.npz", tmp_path / "data.json")
+        prepare(data, tmp_path / "data.npz", tmp_path / "data.json")
 
 
 @pytest.mark.parametrize("levels", [17, 256])
@@ -140,11 +166,11 @@ def test_real_mnist_and_its_classifier(tmp_path, at_root):
     path = tmp_path / "data.npz"
     folder = Path(os.environ["MNIST_DIR"])
     os.environ["MNIST_DIR"] = str(folder.resolve())
-    data.prepare(config.Data(source="mnist", validation=5000, split_seed=0), path, tmp_path / "data.json")
+    prepare(Data(source="mnist", validation=5000, split_seed=0), path, tmp_path / "data.json")
     dataset = splits.load(path)
     assert [len(getattr(dataset, name).labels) for name in splits.SPLITS] == [55_000, 5000, 10_000]
     assert dataset.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    settings = config.Classifier(epochs=2, batch_size=128, lr=0.002, channels=[32, 64], features=128)
-    net = classifier.fit(settings, dataset, 28, torch.device("cpu"))
+    settings = Classifier(epochs=2, batch_size=128, lr=0.002, channels=[32, 64], features=128)
+    net = classifier.fit(settings, dataset, torch.device("cpu"))
     images, labels = splits.to_float(dataset.test.images), torch.from_numpy(dataset.test.labels)
     assert classifier.accuracy(net, images, labels) >= 0.985

@@ -12,6 +12,7 @@ from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
 from diffbench.data import splits
+from diffbench.data.sources import image_side
 from diffbench.evaluation import classifier
 from diffbench.evaluation.metrics import FAMILIES, appearance, kernel, measure, pixel, topology
 from diffbench.evaluation.metrics.adherence import errors
@@ -384,7 +385,7 @@ def test_errors_are_of_each_word_and_of_any(smoke, places):
 def scored(smoke, places):
     """The real images of the smoke run, and a function from images and prompts to all scores."""
     dataset = splits.load(places.data)
-    network = classifier.load(places.classifier, smoke.classifier, smoke.side, torch.device("cpu"))
+    network = classifier.load(places.classifier, smoke.classifier, image_side(smoke), torch.device("cpu"))
     real, _ = reference_sets(smoke, dataset, torch.device("cpu"))
     # As many neighbours as there are test images, rather than as few as the smoke run samples.
     rows = torch.from_numpy(subset(real.labels, len(dataset.test.labels), "manifold"))

@@ -5,6 +5,7 @@ import torch
 
 from diffbench import runs
 from diffbench.data.prompts import NULL
+from diffbench.data.sources import image_side
 from diffbench.diffusion import model
 from diffbench.diffusion.networks import NETWORKS
 from diffbench.diffusion.networks.dit import patchify, unpatchify
@@ -38,8 +39,8 @@ def batch(side: int = 8, count: int = 3):
 @pytest.mark.parametrize("preset", ["mnist", "mnist-small", "digits"])
 def test_parameters_match_within_ten_percent_and_macs_within_three(preset, at_root):
     params = runs.load(preset)
-    counts = {key: model.parameters(model.build(row, params.side)) for key, row in params.paradigms.items()}
-    macs = {key: cost.macs(row, params.side) for key, row in params.paradigms.items()}
+    counts = {key: model.parameters(model.build(row, image_side(params))) for key, row in params.paradigms.items()}
+    macs = {key: cost.macs(row, image_side(params)) for key, row in params.paradigms.items()}
     aim = {"mnist": 2_000_000, "mnist-small": 315_000, "digits": 250_000}[preset]
     assert max(counts.values()) <= 1.1 * min(counts.values()), counts
     assert all(abs(count / aim - 1) < 0.15 for count in counts.values()), counts

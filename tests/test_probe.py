@@ -12,6 +12,7 @@ from torch import nn
 
 from diffbench import design
 from diffbench.data import splits
+from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.diffusion import model
 from diffbench.diffusion.denoiser import Denoiser
@@ -136,7 +137,7 @@ def test_every_films_first_state_is_the_same_noise(smoke, places):
     dataset, starts = splits.load(places.data), {}
     for key, row in smoke.paradigms.items():
         with torch.inference_mode():
-            frames = probe.film(model.build(row, smoke.side).eval(), smoke, dataset, 0, row.conditional)
+            frames = probe.film(model.build(row, image_side(smoke)).eval(), smoke, dataset, 0, row.conditional)
         starts[key] = frames[0].astype(int)
     for key, start in starts.items():  # a path may end with a little of the signal, here none to speak of
         assert np.abs(start - starts["sd3"]).max() <= 16, key  # one grey level of the digits

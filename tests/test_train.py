@@ -14,6 +14,7 @@ import torch
 from diffbench import design
 from diffbench.config.models import Training
 from diffbench.data import captions, prompts, splits
+from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.device import prepare
 from diffbench.diffusion import generate, model
@@ -321,9 +322,9 @@ def test_compiled_networks_train_and_sample_the_same_but_for_rounding(smoke, pla
         own = dataclasses.replace(params, compute=dataclasses.replace(params.compute, compile=compile))
         train.run(own, paradigm, 0)
         path = places.train(paradigm, 0) / "model.safetensors"
-        denoiser, _ = model.load(path, own.paradigms[paradigm], own.side, torch.device("cpu"))
+        denoiser, _ = model.load(path, own.paradigms[paradigm], image_side(own), torch.device("cpu"))
         model.fuse(denoiser, own.compute)
-        start = generate.starts(50, own.side, 0, "scored", torch.device("cpu"))
+        start = generate.starts(50, image_side(own), 0, "scored", torch.device("cpu"))
         prompt = captions.captions(dataset, 50, "scored")
         images, nfe, _ = generate.generate(denoiser, cell, prompt, start, dataset.levels, own, 0, "scored")
         found.append((checkpoint.load(path)[0], images.astype(int), nfe))

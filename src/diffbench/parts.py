@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
 from diffbench.config.checks import show
-from diffbench.config.models import SIDES
 from diffbench.config.presets import EXTENSIONS
+from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 
 LARGEST_SIZE = 4096  # of a network's width, depth or the like
@@ -168,6 +168,8 @@ def mistakes(params: dict) -> Iterator[str]:
         yield f"convergence.sampler: {show(sampler)}; allowed: {allowed}"
     for key, arms in sampling["arms"].items():
         yield from _check_arms(key, arms, params["paradigms"], known["samplers"])
-    side = SIDES[params["data"]["source"]]
+    if (source := params["data"]["source"]) not in SOURCES:
+        yield f"data.source: {show(source)} is not registered; allowed: {', '.join(SOURCES)}"
+        return
     for key, row in params["paradigms"].items():
-        yield from _check_row(key, row, known, sampling, side)
+        yield from _check_row(key, row, known, sampling, SOURCES[source].side)

@@ -8,6 +8,7 @@ from typing import Any
 
 from diffbench.claims.verdicts import DESCRIPTIVE, TESTS
 from diffbench.config.presets import CLAIMS
+from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.runtime.yaml_file import read_yaml
 
@@ -35,7 +36,7 @@ ALLOWED = {
     "combine": ("all", "any"),
     "axis": ("t", "log_snr"),
     "stage": ("train", "sample"),
-    "described_on": ("digits", "mnist"),
+    "described_on": tuple(SOURCES),
 }
 
 

@@ -24,8 +24,6 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-SIDES = {"mnist": 28, "digits": 8}
-
 
 def _as_written(value: Any, check: Callable[[Any], Any]) -> Any:
     """The value itself once it is checked: a whole number stays one, and so prints as it was written."""
@@ -120,7 +118,7 @@ class Compute:
 
 @_checked
 class Data:
-    source: Literal["mnist", "digits"]
+    source: Word
     validation: Annotated[int, Whole(100, 20000)]
     split_seed: Annotated[int, Whole(0, 2**32 - 1)]
 
@@ -298,11 +296,6 @@ class Params(File):
 
     paradigms: dict[str, Paradigm]
     raw: dict
-
-    @property
-    def side(self) -> int:
-        """Image side in pixels."""
-        return SIDES[self.data.source]
 
 
 def schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ training split. So two of three words can be scored without a learned judge, and
 network. Words are relative to the digit: a bold 1 has less ink than a light 8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -100,7 +100,6 @@ def stratified(captions: np.ndarray, count: int, generator: np.random.Generator)
     return generator.permutation(np.concatenate(chosen))
 
 
-def text(prompt: np.ndarray) -> str:
+def text(prompt: np.ndarray, classes: Sequence[str] = DIGITS) -> str:
     """A prompt (3,) in words, "bold left-slanted 7"."""
-    digit, weight_word, slant_word = (VOCABULARY[token] for token in prompt)
-    return f"{weight_word} {slant_word} {digit}"
+    return f"{VOCABULARY[prompt[1]]} {VOCABULARY[prompt[2]]} {classes[prompt[0]]}"

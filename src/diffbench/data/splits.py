@@ -24,13 +24,25 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits, the tercile bounds (2, 10, 2) of weight and slant, and the number of grey levels."""
+    """The three splits, and what they share.
+
+    Attributes:
+        bounds: terciles of weight and slant, (2, 10, 2).
+        levels: grey levels of the images.
+        classes: a word for each label.
+    """
 
     train: Split
     validation: Split
     test: Split
     bounds: np.ndarray
     levels: int
+    classes: tuple[str, ...]
+
+    @property
+    def side(self) -> int:
+        """Side of the images in pixels."""
+        return self.train.images.shape[-1]
 
 
 def load(path: Path) -> Dataset:
@@ -45,7 +57,9 @@ def load(path: Path) -> Dataset:
             name: Split(arrays[f"{name}_images"], arrays[f"{name}_labels"], arrays[f"{name}_prompts"])
             for name in SPLITS
         }
-        return Dataset(**splits, bounds=arrays["bounds"], levels=int(arrays["levels"]))
+        return Dataset(
+            **splits, bounds=arrays["bounds"], levels=int(arrays["levels"]), classes=tuple(arrays["classes"].tolist())
+        )
     except KeyError as error:
         raise UserError(f"{path}: lacks {error}; delete it and run 'snakemake --cores all' again") from None
 

@@ -8,15 +8,16 @@ from pathlib import Path
 from diffbench import design
 from diffbench.config.models import Params
 from diffbench.config.presets import PARAMS
+from diffbench.data.sources import SOURCES, image_side
 from diffbench.errors import UserError
 from diffbench.runtime.places import Places
 from diffbench.runtime.yaml_file import read_yaml
 
 CACHE = Path(".dvc/cache")
 FLOAT = 4  # bytes
-PACKED = {"mnist": 0.4, "digits": 0.45}  # compressed samples as a share of their pixels, between clean and hazy cells
+PACKED = 0.45  # compressed samples as a share of their pixels, between clean and hazy cells
 CELL = 12_000  # bytes of a cell in scores, tables, pictures and the page
-FIXED = {"mnist": 120_000_000, "digits": 10_000_000}  # images, features and classifier
+FIXED = 10_000_000  # bytes of the classifier and the like
 
 
 def _parameters(params: Params) -> dict[str, int]:
@@ -27,7 +28,8 @@ def _parameters(params: Params) -> dict[str, int]:
 
     with torch.device("meta"):
         return {
-            name: model.parameters(model.build(paradigm, params.side)) for name, paradigm in params.paradigms.items()
+            name: model.parameters(model.build(paradigm, image_side(params)))
+            for name, paradigm in params.paradigms.items()
         }
 
 
@@ -46,12 +48,13 @@ def estimate(params: Params) -> dict[str, int]:
                 )
                 images += len(own) * params.sampling.images + len(selecting) * params.sampling.selection_images
                 cells += len(own)
-    source = params.data.source
-    rest = FIXED[source] + cells * CELL
+    source = SOURCES[params.data.source]
+    real = source.count * (source.side**2 + FLOAT * params.classifier.features)  # images and features
+    rest = FIXED + real + cells * CELL
     own = read_yaml(PARAMS).get("name") == params.name
     return {
         "weights": weights,
-        "samples": round(images * params.side**2 * PACKED[source]),
+        "samples": round(images * source.side**2 * PACKED),
         "scores and tables": rest,
         "cache": weights + rest if own else 0,
     }

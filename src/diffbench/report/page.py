@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from diffbench.config.models import Params
+from diffbench.data.sources import SOURCES, image_side
 from diffbench.errors import UserError
 from diffbench.report import claims, explore, reference, sections, sprites, summary
 from diffbench.report.figures import figures
@@ -82,7 +83,9 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         sprites=[sprite for album in albums.values() for sprite in album.sprites],
         second_opinion=second_opinion(frames["paradigms"]),
         params=params,
-        scale=3 if params.side < 16 else 1,
+        source=SOURCES[params.data.source],
+        side=image_side(params),
+        scale=3 if image_side(params) < 16 else 1,
         facts=facts,
         floors=floors,
         drawn=frames["floors"][frames["floors"].split != "test"].to_dict("records"),

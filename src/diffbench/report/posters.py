@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from diffbench import design
 from diffbench.config.models import Params
+from diffbench.data.sources import image_side
 from diffbench.errors import UserError
 from diffbench.report import charts
 from diffbench.report.figures import cost_charts
@@ -36,8 +37,8 @@ def strip(params: Params, row: pd.Series) -> Image.Image:
     except (OSError, SyntaxError) as error:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run 'snakemake --cores all' again") from None
     top = place * (len(grey) // len(order))
-    own = Image.fromarray(grey[top : top + params.side])
-    enlarged = max(1, round(SCALE * SIDE / params.side))
+    own = Image.fromarray(grey[top : top + image_side(params)])
+    enlarged = max(1, round(SCALE * SIDE / image_side(params)))
     return own.resize((own.width * enlarged, own.height * enlarged), Image.Resampling.NEAREST)
 
 

@@ -20,11 +20,11 @@ def accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
     return float((apply(classifier, images)[1].argmax(1) == labels).double().mean())
 
 
-def fit(settings: Settings, dataset: splits.Dataset, side: int, device: torch.device) -> Classifier:
+def fit(settings: Settings, dataset: splits.Dataset, device: torch.device) -> Classifier:
     """Train and return the epoch with the best accuracy on the validation split; the test split is not seen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.seed_of("classifier"))
-        classifier = Classifier(side, settings.channels, settings.features).to(device)
+        classifier = Classifier(dataset.side, settings.channels, settings.features).to(device)
         images, labels = (
             splits.to_float(dataset.train.images, device),
             torch.from_numpy(dataset.train.labels).to(device),
@@ -61,7 +61,7 @@ def run(params: Params) -> None:
     """
     device, places = prepare(params.compute), Places(params.name)
     dataset = splits.load(places.data)
-    classifier = fit(params.classifier, dataset, params.side, device)
+    classifier = fit(params.classifier, dataset, device)
     scores = {}
     for name in splits.SPLITS:
         split = getattr(dataset, name)

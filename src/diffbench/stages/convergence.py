@@ -62,16 +62,16 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
     folder, sampling = places.train(paradigm_id, seed), params.sampling
     history = read_json(folder / "history.json")
-    network = judge.load(places.classifier, params.classifier, params.side, device)
+    network = judge.load(places.classifier, params.classifier, dataset.side, device)
     real, _ = reference_sets(params, dataset, device)
     score = measure(real)
     prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
     scale = 1.0 if paradigm.conditional else 0.0
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
     cell = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=scale)
-    denoiser = model.build(paradigm, params.side).to(device, memory_format=torch.channels_last).eval()
+    denoiser = model.build(paradigm, dataset.side).to(device, memory_format=torch.channels_last).eval()
     model.fuse(denoiser, params.compute)
-    start = starts(sampling.images, params.side, seed, "scored", device)
+    start = starts(sampling.images, dataset.side, seed, "scored", device)
     marks = params.training.marks
     progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")
     rows = []

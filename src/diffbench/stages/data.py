@@ -7,6 +7,7 @@ import numpy as np
 
 from diffbench.config.models import Data, Params
 from diffbench.data import prompts
+from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.pipeline.disk import refuse_if_short
 from diffbench.runtime.files import replacing, write_json
@@ -21,14 +22,8 @@ def prepare(data: Data, path: Path, facts: Path) -> None:
     """
     from sklearn.model_selection import train_test_split
 
-    from diffbench.data.sources import digits, mnist
-
-    if data.source == "mnist":
-        images, labels, test_images, test_labels = mnist.load()
-        levels = mnist.LEVELS
-    else:
-        images, labels, test_images, test_labels = digits.load(data.split_seed)
-        levels = digits.LEVELS
+    source = SOURCES[data.source]
+    images, labels, test_images, test_labels = source.load(data.split_seed)
     if data.validation > len(images) // 2:
         raise UserError(
             f"data.validation: {data.validation}; allowed: at most half of the {len(images)} training images"
@@ -44,15 +39,15 @@ def prepare(data: Data, path: Path, facts: Path) -> None:
         "validation": (images[validation], labels[validation]),
         "test": (test_images, test_labels),
     }
-    arrays: dict[str, np.ndarray] = {"bounds": bounds, "levels": np.int64(levels)}
+    arrays: dict[str, np.ndarray] = {"bounds": bounds, "levels": np.int64(source.levels)}
     for name, (x, y) in parts.items():
         arrays |= {f"{name}_images": x, f"{name}_labels": y, f"{name}_prompts": prompts.caption(x, y, bounds)}
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, **arrays, classes=np.array(source.classes))
     content = b"".join(np.ascontiguousarray(arrays[key]).tobytes() for key in sorted(arrays))
     counts = {f"{name}_images": len(y) for name, (_, y) in parts.items()}
     write_json(
-        facts, {"source": data.source, "sha256": hashlib.sha256(content).hexdigest(), "levels": levels, **counts}
+        facts, {"source": data.source, "sha256": hashlib.sha256(content).hexdigest(), "levels": source.levels, **counts}
     )
 
 

@@ -38,7 +38,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     """
     device, places = prepare(params.compute), Places(params.name)
     dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
-    network = judge.load(places.classifier, params.classifier, params.side, device)
+    network = judge.load(places.classifier, params.classifier, dataset.side, device)
     real, against_validation = reference_sets(params, dataset, device)
     score = measure(real)
     prompt = captions(dataset, params.sampling.images, "scored")
@@ -83,9 +83,9 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
             selection.append(chosen | {"fid": fid})
     target = places.evaluation(paradigm_id, seed)
     pictures.sheet(np.concatenate(drawings), target.with_suffix(".png"))
-    blank = np.zeros((1, pictures.COLUMNS, params.side, params.side), np.uint8)  # a PNG needs a row
+    blank = np.zeros((1, pictures.COLUMNS, dataset.side, dataset.side), np.uint8)  # a PNG needs a row
     pictures.sheet(np.concatenate(worst or [blank]), places.failures(paradigm_id, seed))
-    asked_for = [prompts.text(row) for row in prompt[shown]] if paradigm.conditional else []
+    asked_for = [prompts.text(row, dataset.classes) for row in prompt[shown]] if paradigm.conditional else []
     write_json(
         target,
         {"cells": rows, "selection": selection, "confusion": confused, "failures": failed, "prompts": asked_for},

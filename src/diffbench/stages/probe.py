@@ -29,7 +29,7 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
     device, sampling = next(denoiser.parameters()).device, params.sampling
     prompt = captions(dataset, sampling.images, "scored")
     index = torch.from_numpy(pictures.shown(prompt)[: pictures.COLUMNS])
-    noise = starts(sampling.images, params.side, seed, "scored", device)[index.to(device)]
+    noise = starts(sampling.images, dataset.side, seed, "scored", device)[index.to(device)]
     asked = torch.from_numpy(prompt)[index].to(device) if conditional else None
     null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
     guided = Guided(denoiser, asked, null, 1.0 if conditional else 0.0, clip=sampling.clip)
@@ -46,7 +46,8 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
         UserError: no such device, or an input is missing or damaged.
     """
     device, places, probe = prepare(params.compute), Places(params.name), params.probe
-    dataset, paradigm, side = splits.load(places.data), params.paradigms[paradigm_id], params.side
+    dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
+    side = dataset.side
     path = places.train(paradigm_id, seed) / "model.safetensors"
     denoiser, status = model.load(path, paradigm, side, device)
     count = min(probe.images, len(dataset.test.images))

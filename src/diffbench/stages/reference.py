@@ -58,7 +58,7 @@ def run(params: Params) -> None:
     """
     device, places = prepare(params.compute), Places(params.name)
     dataset = splits.load(places.data)
-    network = judge.load(places.classifier, params.classifier, params.side, device)
+    network = judge.load(places.classifier, params.classifier, dataset.side, device)
     features, logits = {}, {}
     for name in splits.SPLITS:
         images = splits.to_float(getattr(dataset, name).images, device)

@@ -41,7 +41,7 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     """
     device, places, sampling = prepare(params.compute), Places(params.name), params.sampling
     dataset = splits.load(places.data)
-    paradigm, side, levels = params.paradigms[paradigm_id], params.side, dataset.levels
+    paradigm, side, levels = params.paradigms[paradigm_id], dataset.side, dataset.levels
     denoiser, status = model.load(places.train(paradigm_id, seed) / "model.safetensors", paradigm, side, device)
     model.fuse(denoiser, params.compute)
     cells = design.cells(params, paradigm_id, seed, steps)

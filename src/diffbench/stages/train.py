@@ -78,7 +78,7 @@ def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
         "steps": trainer.done,
         "images": trainer.done * batch,
         "parameters": model.parameters(trainer.denoiser),
-        "macs": cost.macs(trainer.paradigm, trainer.params.side),
+        "macs": cost.macs(trainer.paradigm, trainer.images.shape[-1]),
         "curve": curve(whole, batch),
     }
     if failed is not None:

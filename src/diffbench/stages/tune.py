@@ -70,7 +70,7 @@ def score(
     with torch.no_grad():
         trainer.weights.copy_(trainer.ema)
     prompt = captions(dataset, sampling.selection_images, "selection") if row.conditional else None
-    start = starts(sampling.selection_images, params.side, tune.seed, "selection", device)
+    start = starts(sampling.selection_images, dataset.side, tune.seed, "selection", device)
     found = []
     for scale in design.base_scales(params, row.id):
         cell = Cell(sampler=row.samplers[0], steps=tune.steps, guidance=float(scale))
@@ -107,7 +107,7 @@ def search(params: Params, paradigm_id: str) -> None:
     row, rates = params.paradigms[paradigm_id], sorted(tune.lrs)
     own = replace(params, training=replace(params.training, images=tune.images, snapshots=[]))
     dataset = splits.load(places.data)
-    network = judge.load(places.classifier, params.classifier, params.side, device)
+    network = judge.load(places.classifier, params.classifier, dataset.side, device)
     _, against_validation = reference_sets(params, dataset, device)
     facts = {"images": tune.images, "seed": tune.seed, "sampler": row.samplers[0], "steps": tune.steps}
     scores: dict[int, float] = {}
