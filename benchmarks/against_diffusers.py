@@ -244,7 +244,7 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     pairs = alternate(trainer.step, training(theirs, trainer, where), rounds, where, warm_up=5)
     ratios = [measured(names[0], target, pairs, note)]
 
-    denoiser = model.build(row, image_side(params)).to(where, memory_format=torch.channels_last)
+    denoiser = model.on_device(model.build(row, image_side(params)), where)
     denoiser.eval().requires_grad_(False)
     model.fuse(denoiser, params.compute)
     theirs.eval().requires_grad_(False)

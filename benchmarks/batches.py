@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     found = {}
     for key in dict.fromkeys(kinds(params).values()):
         row, side = params.paradigms[key], image_side(params)
-        denoiser = model.build(row, side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+        denoiser = model.on_device(model.build(row, side), where).eval().requires_grad_(False)
         halves = 2 if row.conditional else 1
         x = generate.starts(images, side, 0, "scored", where).repeat(halves, 1, 1, 1)
         t = torch.full((len(x),), 0.5, device=where)

@@ -300,9 +300,7 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     forward, read = counted(row, image_side(params), width, training=False)
     trainer = Trainer(params, row, 0, where, dataset(params))
     step = middle(trainer.step, where, rounds)
-    denoiser = (
-        model.build(row, image_side(params)).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
-    )
+    denoiser = model.on_device(model.build(row, image_side(params)), where).eval().requires_grad_(False)
     model.fuse(denoiser, params.compute)
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
     start = generate.starts(images, image_side(params), 0, "scored", where)

@@ -18,8 +18,8 @@ def rescale(out: Tensor, cond: Tensor, share: float) -> Tensor:
 
     Not linear, so unlike guidance itself it depends on what the network predicts.
     """
-    spread = lambda x: x.std(dim=(1, 2, 3), keepdim=True)  # noqa: E731
-    return out * (1 - share + share * spread(cond) / spread(out))
+    wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond, out))  # (B, 1, 1, 1)
+    return out * (1 - share + share * wanted / found)
 
 
 class Guided:
@@ -39,6 +39,9 @@ class Guided:
             (arXiv:2404.07724). In log-SNR, because that means the same on every path; their sigma is exp(-log_snr / 2).
         share: see ``rescale``; 0 leaves the guided output as it is.
 
+    Raises:
+        ValueError: a prompt without a null prompt.
+
     Attributes:
         nfe: network evaluations per image so far.
     """
@@ -57,7 +60,9 @@ class Guided:
         self.denoiser, self.prompt, self.scale, self.clip = denoiser, prompt, scale, clip
         self.interval, self.share = interval, share
         # Repeated, not expanded: a compiled network is compiled again for tensors of other strides.
-        self.null = None if prompt is None else null.repeat(len(prompt), 1)  # (B, 3)
+        if prompt is not None and null is None:
+            raise ValueError("guidance of a conditional network needs the null prompt")
+        self.null = None if prompt is None or null is None else null.repeat(len(prompt), 1)  # (B, 3)
         self.nfe = 0
 
     def scale_at(self, t: Tensor) -> float:
@@ -73,7 +78,7 @@ class Guided:
         """The guided network output, (B, C, H, W)."""
         net = self.denoiser.output
         scale = 0.0 if self.prompt is None else self.scale_at(t)
-        if scale in (0, 1):
+        if self.prompt is None or self.null is None or scale in (0, 1):
             self.nfe += 1
             return net(x_t, t, self.null if scale == 0 else self.prompt)
         self.nfe += 2

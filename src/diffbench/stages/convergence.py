@@ -69,7 +69,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     scale = 1.0 if paradigm.conditional else 0.0
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
     cell = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=scale)
-    denoiser = model.build(paradigm, dataset.side).to(device, memory_format=torch.channels_last).eval()
+    denoiser = model.on_device(model.build(paradigm, dataset.side), device).eval()
     model.fuse(denoiser, params.compute)
     start = starts(sampling.images, dataset.side, seed, "scored", device)
     marks = params.training.marks

@@ -99,7 +99,7 @@ class DiT(nn.Module):
     """
 
     @staticmethod
-    def check(side: int, conditional: bool, *, width: int, depth: int, heads: int = 4, patch: int = 2):
+    def check(side: int, conditional: bool, *, width: int, depth: int, heads: int = 4, patch: int = 2) -> None:
         """Refuse sizes that do not fit; see ``layers.check_tokens``."""
         check_tokens(side, width, heads, patch)
 
@@ -110,10 +110,11 @@ class DiT(nn.Module):
         self.time = TimeEmbedding(width, width)
         self.prompt = PromptEmbedding(width) if conditional else None
         self.pooled = PooledPrompt(width, width) if conditional else None
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        blocks = [Block(width, heads) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.head = Head(width, patch)
         xavier_linears(self)
-        for block in self.blocks:
+        for block in blocks:
             zero(block.modulation)
         zero(self.head.modulation)
         zero(self.head.project)
@@ -121,7 +122,7 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor | None = None) -> Tensor:
         """Images (B, 1, H, W), times (B,) in [0, 1000], prompts (B, 3) to the target (B, 1, H, W)."""
         c = self.time(t)  # (B, W)
-        if self.prompt is not None:
+        if self.prompt is not None and self.pooled is not None:
             c = c + self.pooled(self.prompt(prompt))
         h = self.patches(x)  # (B, L, W)
         for block in self.blocks:

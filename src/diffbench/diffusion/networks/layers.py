@@ -24,7 +24,7 @@ class TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(sinusoid(t, self.features).to(self.mlp[0].weight.dtype))
+        return self.mlp(sinusoid(t, self.features).to(next(self.mlp.parameters()).dtype))
 
 
 class PromptEmbedding(nn.Module):
@@ -63,7 +63,8 @@ def heads_first(x: Tensor, heads: int) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """Multi-head scaled dot-product attention on (B, L, width) tensors, to (B, Lq, width)."""
-    mixed = nn.functional.scaled_dot_product_attention(*(heads_first(x, heads) for x in (q, k, v)))
+    q, k, v = (heads_first(x, heads) for x in (q, k, v))
+    mixed = nn.functional.scaled_dot_product_attention(q, k, v)
     return mixed.transpose(1, 2).flatten(2)
 
 

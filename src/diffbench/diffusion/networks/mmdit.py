@@ -82,7 +82,7 @@ class MMDiT(nn.Module):
     """
 
     @staticmethod
-    def check(side: int, conditional: bool, *, width: int, depth: int, heads: int = 4, patch: int = 2):
+    def check(side: int, conditional: bool, *, width: int, depth: int, heads: int = 4, patch: int = 2) -> None:
         """Refuse an unconditional MMDiT and sizes that do not fit; see ``layers.check_tokens``."""
         if not conditional:
             raise ValueError("mmdit has a text stream and needs prompts: set conditional to true")
@@ -96,10 +96,11 @@ class MMDiT(nn.Module):
         self.prompt = PromptEmbedding(width)
         self.pooled = PooledPrompt(width, width)
         self.text_in = nn.Linear(width, width)
-        self.blocks = nn.ModuleList(JointBlock(width, heads, last=i == depth - 1) for i in range(depth))
+        blocks = [JointBlock(width, heads, last=i == depth - 1) for i in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.head = Head(width, patch)
         xavier_linears(self)
-        for block in self.blocks:
+        for block in blocks:
             zero(block.text.modulation)
             zero(block.image.modulation)
         zero(self.head.modulation)

@@ -1,5 +1,8 @@
 """The U-Net of DDPM, and with cross-attention to the prompt's tokens that of Stable Diffusion 1 and 2."""
 
+from collections.abc import Iterable, Iterator
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pixel_shuffle, pixel_unshuffle
@@ -42,7 +45,7 @@ class Conv3x3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] != (2, 2):
+        if x.shape[2:] != (2, 2) or self.bias is None:
             return super().forward(x)
         kernel = self.weight.permute(0, 2, 3, 1)  # (C', 3, 3, C)
         # What output pixel (i, j) sees of the kernel, for the four of them: (4, C', 2, 2, C).
@@ -101,10 +104,15 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor | None) -> Tensor:
         h = self.norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
         h = self.self_attention(h)
-        if self.cross_attention is not None:
+        if self.cross_attention is not None and self.feed_forward is not None:
             h = self.cross_attention(h, tokens)
             h = h + self.feed_forward(h)
         return x + self.out(h).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def resolutions(half: nn.ModuleList) -> Iterator[tuple[Iterable[nn.ModuleList], nn.Module]]:
+    """The stages of each resolution of one half of the U-Net, and what leads to the next resolution."""
+    yield from cast(Iterable[tuple[Iterable[nn.ModuleList], nn.Module]], half)
 
 
 class UNet(nn.Module):
@@ -176,11 +184,11 @@ class UNet(nn.Module):
         time = 4 * channels[0]
         self.time = TimeEmbedding(channels[0], time)
         self.prompt = PromptEmbedding(context) if conditional else None
-        context = context if conditional else None
+        seen = context if conditional else None
 
         def stage(inputs: int, outputs: int, level: int) -> nn.ModuleList:
             attends = level >= len(channels) - attention
-            block = [SpatialTransformer(outputs, heads, context)] if attends else []
+            block = [SpatialTransformer(outputs, heads, seen)] if attends else []
             return nn.ModuleList([ResBlock(inputs, outputs, time), *block])
 
         self.stem = nn.Conv2d(patch * patch, channels[0], 3, padding=1)
@@ -193,7 +201,7 @@ class UNet(nn.Module):
                 width = outputs
                 skips.append(width)
             last = level == len(channels) - 1
-            shrink = nn.Identity() if last else nn.Conv2d(width, width, 3, stride=2, padding=1)
+            shrink: nn.Module = nn.Identity() if last else nn.Conv2d(width, width, 3, stride=2, padding=1)
             self.down.append(nn.ModuleList([stages, shrink]))
         self.middle = stage(width, width, len(channels) - 1)
         for level, outputs in reversed(list(enumerate(channels))):
@@ -202,7 +210,7 @@ class UNet(nn.Module):
                 stages.append(stage(width + skips.pop(), outputs, level))
                 width = outputs
             above = channels[max(level - 1, 0)]
-            grow = nn.Identity() if level == 0 else nn.Conv2d(width, above, 3, padding=1)
+            grow: nn.Module = nn.Identity() if level == 0 else nn.Conv2d(width, above, 3, padding=1)
             self.up.append(nn.ModuleList([stages, grow]))
             width = above
         self.head = nn.Sequential(norm(width), nn.SiLU(), zero(nn.Conv2d(width, patch * patch, 3, padding=1)))
@@ -218,13 +226,13 @@ class UNet(nn.Module):
 
         h = self.stem(pixel_unshuffle(x, self.patch))  # (B, C, H / patch, W / patch)
         skips = []
-        for stages, shrink in self.down:
+        for stages, shrink in resolutions(self.down):
             for stage in stages:
                 h = run(stage, h)
                 skips.append(h)
             h = shrink(h)
         h = run(self.middle, h)
-        for level, (stages, grow) in enumerate(self.up):
+        for level, (stages, grow) in enumerate(resolutions(self.up)):
             for stage in stages:
                 h = run(stage, torch.cat([h, skips.pop()], dim=1))
             if level < len(self.up) - 1:
