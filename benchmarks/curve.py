@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--times", type=float, default=TIMES, help="the bound in multiples of the real images' FID")
     options = parser.parse_args(argv)
     folder = find(options.run)
-    floor = float(store.floor(store.read(folder, "floors")).fid)
+    floor = float(store.real_test_row(store.read(folder, "floors")).fid)
     found = curves(store.read(folder, "convergence"), floor, options.times * floor)
     print(f"real test images: {floor:.3g}; bound: {options.times:g} times that, {options.times * floor:.3g}\n")
     marks = [f"{images:,}" for images in found[0].images]

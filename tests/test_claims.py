@@ -468,9 +468,9 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
      (0.0, "difference", "0"), (float("nan"), "difference", "\u2013")],
 )  # fmt: skip
 def test_effects_are_factors_or_signed_differences(value, unit, text):
-    from diffbench.report.claims import amount
+    from diffbench.report.claims import effect_text
 
-    assert amount(value, unit) == text
+    assert effect_text(value, unit) == text
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_inputs_are_the_same(graphs):
             listed = {path for path in files if path.startswith(f"{folder}/")}
             if folder == "reports/reference":
                 assert listed == {"reports/reference/one/tables/cells.parquet"}
-            elif "/made/" in folder and not listed:
+            elif "/records/" in folder and not listed:
                 assert described and described <= files, (job["rule"], sorted(described - files)[:3])
                 listed = described
             elif folder.startswith(("results/", "reports/")):

@@ -408,7 +408,7 @@ def test_dvc_beside_a_running_snakemake_deletes_nothing_and_a_killed_one_does_no
     clone = fresh(both, tmp_path)
     edit_params(clone, "paradigms.sd1.lr", 0.003)
     record, model = (
-        clone / "results/smoke" / name for name in ("made/train/sd1/0.json", "train/sd1/0/model.safetensors")
+        clone / "results/smoke" / name for name in ("records/train/sd1/0.json", "train/sd1/0/model.safetensors")
     )
     old = record.read_bytes()
     command = ["snakemake", "--cores", "1"]
@@ -449,7 +449,7 @@ def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
 
 @pytest.mark.parametrize("name", ["logs", "logs/smoke/evaluate"])
 def test_an_unwritable_log_is_named(clone, name):
-    (clone / "results/smoke/made/claims.json").unlink()
+    (clone / "results/smoke/records/claims.json").unlink()
     shutil.rmtree(clone / name)
     (clone / name).write_text("a file where a folder should be")
     output = run("snakemake", "--cores", "1", "--forcerun", "claims", "--", "smoke", cwd=clone, code=2)

@@ -97,7 +97,7 @@ def test_files_that_snakemake_has_no_records_of_are_not_refused_for_ever(both, t
     """As of a dvc repro that was killed before its manifest: Snakemake takes them for current, the next job not."""
     clone = fresh(both, tmp_path)
     shutil.rmtree(clone / ".snakemake")
-    for name in ("manifest.json", "samples/sd1/0/2.npz", "samples/sd1/0/2.json", "made/sample/sd1/0/2.json"):
+    for name in ("manifest.json", "samples/sd1/0/2.npz", "samples/sd1/0/2.json", "records/sample/sd1/0/2.json"):
         (clone / "results/smoke" / name).unlink()
     edit_params(clone, ROW, 0.003)
     output = run("snakemake", "--cores", "2", cwd=clone, code=1)

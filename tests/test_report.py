@@ -110,7 +110,7 @@ def test_real_images_stand_beside_the_values(named):
     """In the tables of the summary, of the side experiments and of all cells, whatever else is sorted or filtered."""
     frames = invented(named)
     html = page.render(frames, named)
-    floor = store.floor(frames["floors"])
+    floor = store.real_test_row(frames["floors"])
     rows = re.findall(r'<tr class="floor"><th scope="row">real test images.*?</tr>', html, re.DOTALL)
     arms = frames["arms"].paradigm.nunique()
     assert len(rows) == 3 + arms, "the last is that of all cells"

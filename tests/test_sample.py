@@ -58,7 +58,7 @@ def test_an_unconditional_row_shows_the_same_samples_as_the_others(smoke, places
         sample.run(smoke, "ddpm", 0, steps)
     evaluate.run(smoke, "ddpm", 0)
     prompt = captions.captions(splits.load(places.data), smoke.sampling.images, "scored")
-    index = pictures.shown(prompt)
+    index = pictures.shown_samples(prompt)
     assert list(prompt[index, 0]) == 2 * list(range(10)) and list(index) != list(range(20))
     images = npz.load_arrays(places.samples("ddpm", 0, design.step_values(smoke, "ddpm")[0]))["images"][0, index]
     pictures.sheet(pictures.strips(images), places.evaluation("ddpm", 0).with_name("expected.png"))

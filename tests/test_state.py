@@ -207,11 +207,11 @@ def test_stale_results_are_not_blessed_by_any_command(both, tmp_path):
     line = "train@sd1-0: paradigms.sd1.lr was 0.002 and is 0.003"
     output = diffbench("manifest", "smoke", cwd=clone, code=2)
     assert f"error: {line}" in output
-    assert "'snakemake --cores all smoke --forcerun results/smoke/made/train/sd1/0.json'" in output
+    assert "'snakemake --cores all smoke --forcerun results/smoke/records/train/sd1/0.json'" in output
     for command in ("adopt", "verify"):
         assert "paradigms.sd1.lr was 0.002 and is 0.003" in diffbench(command, "smoke", cwd=clone, code=2)
     output = diffbench("sample", "smoke", "--paradigm", "sd1", "--seed", "0", "--steps", "2", cwd=clone, code=2)
-    cure = "'snakemake --cores all smoke --forcerun results/smoke/made/train/sd1/0.json'"
+    cure = "'snakemake --cores all smoke --forcerun results/smoke/records/train/sd1/0.json'"
     assert output == f"error: {line}; run {cure}\n", "plain 'snakemake' may believe the files to be current"
     run("dvc", "repro", "--single-item", "manifest", cwd=clone, code=255)
     assert (clone / "results/smoke/manifest.json").read_bytes() == written
@@ -232,12 +232,12 @@ def test_engines_that_were_deceived_are_put_right(both, tmp_path):
     assert planned(clone) == {}, "Snakemake was told so"
     assert "params: paradigms.sd1.lr was 0.002 and is 0.003" in diffbench("verify", "smoke", cwd=clone, code=2)
     output = diffbench("adopt", "smoke", cwd=clone, code=2)
-    cure = "--forcerun results/smoke/made/train/sd1/0.json"
+    cure = "--forcerun results/smoke/records/train/sd1/0.json"
     assert cure in output
     run("snakemake", "--cores", "2", "smoke", *cure.split(), cwd=clone)
     assert diffbench("verify", "smoke", cwd=clone)
     assert planned(clone) == {} and changed_stages(clone) == {}
-    trained = yaml.safe_load((clone / "results/smoke/made/train/sd1/0.json").read_text())
+    trained = yaml.safe_load((clone / "results/smoke/records/train/sd1/0.json").read_text())
     assert trained["params"]["paradigms.sd1.lr"] == 0.003
 
 
@@ -366,7 +366,7 @@ def test_prune_lists_before_it_deletes_and_keeps_what_is_needed(finished, tmp_pa
     rows = ("ddpm", "sd1", "sd2", "dit", "sd3")
     assert {name for name in gone if not name.startswith("locks/")} == {
         *(f"samples/{row}/0/4.{kind}" for row in rows for kind in ("npz", "json")),
-        *(f"made/sample/{row}/0/4.json" for row in rows),
+        *(f"records/sample/{row}/0/4.json" for row in rows),
         *("train/sd1/0/.model.99999999.safetensors", "checkpoints/sd1-0.safetensors"),
     }
     assert planned(clone) == jobs(evaluate=ALL_ROWS), "as before"

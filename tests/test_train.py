@@ -22,7 +22,7 @@ from diffbench.errors import UserError
 from diffbench.runtime import checkpoint
 from diffbench.runtime.places import Places
 from diffbench.stages import evaluate, sample, train
-from diffbench.training import ema, flat, recorded
+from diffbench.training import ema, flat_parameters, recorded
 from diffbench.training import trainer as trainer_module
 from diffbench.training.trainer import (
     GRADIENTS_AGREE,
@@ -198,7 +198,7 @@ def test_flat_weights_train_like_separate_ones(name):
         torch.manual_seed(0)
         nets.append(NETWORKS[name](8, True, **size).to(memory_format=torch.channels_last))
     first, second = nets
-    weights = flat.flatten(first)
+    weights = flat_parameters.flatten(first)
     separate = list(second.parameters())
     # An epsilon above the gradients' rounding: a bias before a norm of single channels has no other gradient.
     optimisers = [torch.optim.AdamW(group, lr=0.01, weight_decay=0.1, eps=1e-4) for group in ([weights], separate)]
@@ -211,7 +211,7 @@ def test_flat_weights_train_like_separate_ones(name):
             (net(x, t, prompt) - x).square().mean().backward()
             torch.nn.utils.clip_grad_norm_(group, 0.5)
             optimiser.step()
-    for (key, value), other in zip(flat.named(first, weights.detach()).items(), separate, strict=True):
+    for (key, value), other in zip(flat_parameters.unflatten(first, weights.detach()).items(), separate, strict=True):
         torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5, msg=key)
     torch.testing.assert_close(dict(first.state_dict()), dict(second.state_dict()), rtol=1e-4, atol=1e-5)
 

@@ -10,7 +10,7 @@ rule train:
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
         "results/{run}/train/{paradigm}/{seed}/cost.json",
-        "results/{run}/made/train/{paradigm}/{seed}.json",
+        "results/{run}/records/train/{paradigm}/{seed}.json",
     log:
         "logs/{run}/train/{paradigm}-{seed}.log",
     # Longest jobs first, so that no training starts when the other cores have nothing left to do.
@@ -44,7 +44,7 @@ rule sample:
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
         "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
-        "results/{run}/made/sample/{paradigm}/{seed}/{steps}.json",
+        "results/{run}/records/sample/{paradigm}/{seed}/{steps}.json",
     log:
         "logs/{run}/sample/{paradigm}-{seed}-{steps}.log",
     conda:
@@ -71,7 +71,7 @@ rule evaluate:
         "results/{run}/evaluate/{paradigm}/{seed}.png",
         "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
         "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
-        "results/{run}/made/evaluate/{paradigm}/{seed}.json",
+        "results/{run}/records/evaluate/{paradigm}/{seed}.json",
     log:
         "logs/{run}/evaluate/{paradigm}-{seed}.log",
     conda:
@@ -103,7 +103,7 @@ rule convergence:
         sources("convergence"),
     output:
         "results/{run}/convergence/{paradigm}/{seed}.json",
-        "results/{run}/made/convergence/{paradigm}/{seed}.json",
+        "results/{run}/records/convergence/{paradigm}/{seed}.json",
     log:
         "logs/{run}/convergence/{paradigm}-{seed}.log",
     conda:
@@ -133,7 +133,7 @@ rule probe:
     output:
         "results/{run}/probe/{paradigm}/{seed}.json",
         "results/{run}/probe/{paradigm}/{seed}.png",
-        "results/{run}/made/probe/{paradigm}/{seed}.json",
+        "results/{run}/records/probe/{paradigm}/{seed}.json",
     log:
         "logs/{run}/probe/{paradigm}-{seed}.log",
     conda:

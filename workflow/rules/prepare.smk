@@ -7,7 +7,7 @@ rule data:
     output:
         "results/{run}/data.npz",
         "results/{run}/data.json",
-        "results/{run}/made/data.json",
+        "results/{run}/records/data.json",
     log:
         "logs/{run}/data.log",
     conda:
@@ -25,7 +25,7 @@ rule classifier:
     output:
         "results/{run}/classifier.safetensors",
         "results/{run}/classifier.json",
-        "results/{run}/made/classifier.json",
+        "results/{run}/records/classifier.json",
     log:
         "logs/{run}/classifier.log",
     conda:
@@ -47,7 +47,7 @@ rule reference:
     output:
         "results/{run}/reference.npz",
         "results/{run}/reference.json",
-        "results/{run}/made/reference.json",
+        "results/{run}/records/reference.json",
     log:
         "logs/{run}/reference.log",
     conda:

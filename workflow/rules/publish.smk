@@ -23,7 +23,7 @@ rule aggregate:
             labels={"run": "{run}"},
         ),
         "reports/{run}/metrics.json",
-        "results/{run}/made/aggregate.json",
+        "results/{run}/records/aggregate.json",
     log:
         "logs/{run}/aggregate.log",
     conda:
@@ -63,7 +63,7 @@ rule claims:
             category="Tables",
             labels={"run": "{run}"},
         ),
-        "results/{run}/made/claims.json",
+        "results/{run}/records/claims.json",
     log:
         "logs/{run}/claims.log",
     conda:
@@ -94,7 +94,7 @@ rule report:
         ),
         "reports/{run}/samples.png",
         "reports/{run}/quality.png",
-        "results/{run}/made/report.json",
+        "results/{run}/records/report.json",
     log:
         "logs/{run}/report.log",
     conda:

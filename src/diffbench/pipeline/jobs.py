@@ -34,7 +34,7 @@ class Job:
     @property
     def record(self) -> Path:
         """The output that says what the others were made from."""
-        return Path(next(path for path in self.outputs if "/made/" in path))
+        return Path(next(path for path in self.outputs if "/records/" in path))
 
 
 def pick(raw: dict, key: str) -> Any:

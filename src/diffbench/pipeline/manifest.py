@@ -66,7 +66,7 @@ def stale(params: Params) -> tuple[list[str], list[Job]]:
     return [line for own in found.values() for line in own], first
 
 
-def shown(lines: list[str]) -> list[str]:
+def first_lines(lines: list[str]) -> list[str]:
     """The first lines of many, and how many more there are."""
     return [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else lines
 
@@ -80,7 +80,7 @@ def write(params: Params) -> Path:
     code = {"sources": sources(), "claims sha256": claims_hash()}  # before what proves them: see ``tell``
     lines, first = stale(params)
     if lines:
-        raise UserError("\n".join([*shown(lines), f"nothing is taken for current; run {mending(params, first)}"]))
+        raise UserError("\n".join([*first_lines(lines), f"nothing is taken for current; run {mending(params, first)}"]))
     graph, places = Graph(params), Places(params.name)
     write_json(
         places.manifest,
@@ -203,7 +203,9 @@ def tell(params: Params, *engines: Callable[[Params], None]) -> None:
     if found := edits(load(params.name)):
         Places(params.name).manifest.unlink(missing_ok=True)
         raise UserError(
-            "\n".join([*shown(found), "edited while the other engine was told: not taken for current; run it again"])
+            "\n".join(
+                [*first_lines(found), "edited while the other engine was told: not taken for current; run it again"]
+            )
         )
 
 
@@ -219,5 +221,5 @@ def adopt(params: Params) -> None:
     found = differences(params)
     if found:
         end = f"not adopted: {len(found)} differences; run {way_out(params, found)}"
-        raise UserError("\n".join([*shown(found), end]))
+        raise UserError("\n".join([*first_lines(found), end]))
     tell(params, tell_snakemake, tell_dvc)

@@ -74,7 +74,7 @@ class Graph:
             return [name]
         if Path(name) == REFERENCES:
             return sorted(path.as_posix() for path in Path(name).glob("*/tables/*.parquet"))
-        if name.startswith(f"{Places(self.params.name).made}/"):
+        if name.startswith(f"{Places(self.params.name).records}/"):
             own = [job for job in self.jobs if job.record.is_relative_to(name)]
             return [path for job in own for path in job.outputs if path != job.record.as_posix()]
         if name.startswith(("results/", "reports/")):
@@ -98,7 +98,7 @@ class Graph:
         found, maker = digest(path), self.maker[path]
         return found is not None and maker.record.exists() and read_record(maker)["outputs"].get(path) != found
 
-    def facts(self, job: Job) -> dict[str, Any]:
+    def made_from(self, job: Job) -> dict[str, Any]:
         """What a job would be made from now; the SHA-256 of a missing input is null."""
         values = {key: pick(self.params.raw, key) for key in job.keys}
         return {
@@ -112,7 +112,7 @@ class Graph:
         if not job.record.exists():
             yield f"{job.record}: missing, so nothing says what {job.name} was made from"
             return
-        record, now = read_record(job), self.facts(job)
+        record, now = read_record(job), self.made_from(job)
         for line in changes(record["params"], now["params"]):
             yield f"{job.name}: {line}"
         for path in sorted({*record["inputs"], *now["inputs"]}):
@@ -217,7 +217,7 @@ def _short(value: Any) -> str:
 
 def surroundings(params: Params, job: Job) -> dict[str, str]:
     """Commit, versions and device that a job ran with."""
-    facts = provenance.facts()
+    facts = provenance.circumstances()
     if "compute" in job.keys and "torch" in sys.modules:
         from diffbench.device import choose
         from diffbench.runtime.hardware import device_name
@@ -253,7 +253,7 @@ def recording(params: Params, command: str) -> Iterator[bool]:
         for maker in graph.makers(job):
             if maker.name.startswith("train@"):  # what is read has been accepted by an engine
                 places.resume_point(maker.name.removeprefix("train@")).unlink(missing_ok=True)
-        before = graph.facts(job)  # what is read from here on; an edit while the job runs shows in the manifest
+        before = graph.made_from(job)  # what is read from here on; an edit while the job runs shows in the manifest
         yield True
         outputs = {path: sha256(Path(path)) for path in job.outputs if path != job.record.as_posix()}
         write_json(job.record, before | {"outputs": outputs, "ran with": surroundings(params, job)})

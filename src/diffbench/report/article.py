@@ -24,7 +24,7 @@ from diffbench.diffusion.targets import Prediction
 from diffbench.diffusion.times import trailing
 from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
-from diffbench.report.claims import amount
+from diffbench.report.claims import effect_text
 from diffbench.report.finding import number, tally
 from diffbench.results import schema, store
 from diffbench.runtime.files import replacing
@@ -149,7 +149,7 @@ def flow_facts() -> dict[str, float]:
     }
 
 
-def facts() -> dict[str, Any]:
+def formula_values() -> dict[str, Any]:
     """Every number of the page that is about a formula."""
     return {
         "low": LOW,
@@ -171,16 +171,20 @@ def _needs(row: dict[str, Any]) -> str:
     """What an effect has to be for its part to be supported, in words."""
     if pd.isna(row["margin"]):
         return ""
-    low, high = amount(-row["margin"], row["unit"]), amount(row["margin"], row["unit"])
+    low, high = effect_text(-row["margin"], row["unit"]), effect_text(row["margin"], row["unit"])
     between = f"has to lie between {low} and {high}"
     return {"difference": f"has to exceed {high}", "noninferior": f"has to exceed {low}"}.get(row["test"], between)
 
 
 def _part(row: dict[str, Any]) -> dict[str, Any]:
     """A part of a claim in words."""
-    interval = "" if pd.isna(row["low"]) else f"{amount(row['low'], row['unit'])} to {amount(row['high'], row['unit'])}"
+    interval = (
+        ""
+        if pd.isna(row["low"])
+        else f"{effect_text(row['low'], row['unit'])} to {effect_text(row['high'], row['unit'])}"
+    )
     return row | {
-        "effect_text": "" if pd.isna(row["effect"]) else amount(row["effect"], row["unit"]),
+        "effect_text": "" if pd.isna(row["effect"]) else effect_text(row["effect"], row["unit"]),
         "interval_text": interval,
         "needs": _needs(row),
     }
@@ -242,12 +246,12 @@ def render(frames: dict[str, pd.DataFrame], template: str, folder: Path | None =
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
     own = frames["provenance"]
     provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
-    return environment.from_string(template, globals={"facts": facts()}).render(
+    return environment.from_string(template, globals={"facts": formula_values()}).render(
         claims=claims(frames),
         tally=tally(frames["claims"]).removeprefix("claims: "),
         run=provenance.get("run", "unknown"),
         provenance=provenance,
-        floor=float(store.floor(frames["floors"]).fid),
+        floor=float(store.real_test_row(frames["floors"]).fid),
         folder=folder.as_posix() if folder else None,
         speedup=speedup(frames),
         scales=scales(frames),

@@ -210,7 +210,7 @@ def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[st
 
 def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup]:
     """Every chart of the page, by name; one whose rows all failed is missing."""
-    floor = float(store.floor(frames["floors"]).fid)
+    floor = float(store.real_test_row(frames["floors"]).fid)
     found = (
         cost_figures(frames, params, floor)
         | guidance_figure(frames, params, floor)

@@ -72,7 +72,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     single = [len(cell_seeds(row, cells)) < 2 for _, row in rivals.iterrows()]
     rivals = rivals.assign(_single=single).sort_values(["_single", "best_fid"])
     leader = rivals.iloc[0]
-    floor = f"real test digits score {number(store.floor(floors).fid)}"
+    floor = f"real test digits score {number(store.real_test_row(floors).fid)}"
     own = cell_seeds(leader, cells)
     verdicts = {row.paradigm: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"

@@ -68,7 +68,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     environment.filters["signed"] = lambda value: DASH if pd.isna(value) else f"{value:+.3f}"
     albums = {key: sprites.album(params, key) for key in params.paradigms}
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
-    floors = store.floor(frames["floors"])
+    floors = store.real_test_row(frames["floors"])
     data = explore.data(frames, params, albums)
     data |= {"opening": explore.opening(frames, params, data["paradigms"])}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
@@ -117,5 +117,5 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         columns=[column for column in schema.TABLES["cells"].columns if column.name != "native"],
         reference=reference.against(frames, params),
         downloads=[download(places.tables / f"cells.{kind}") for kind in MEDIA],
-        cell=summary.shown,
+        cell=summary.score_text,
     )

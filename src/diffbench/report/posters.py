@@ -78,7 +78,7 @@ def run(frames: dict[str, pd.DataFrame], params: Params) -> None:
     places = Places(params.name)
     with replacing(places.samples_poster) as temporary:
         samples(frames, params).save(temporary, format="PNG", optimize=True)
-    found = cost_charts(frames, params, float(store.floor(frames["floors"]).fid), width=720, height=340)
+    found = cost_charts(frames, params, float(store.real_test_row(frames["floors"]).fid), width=720, height=340)
     with replacing(places.quality_poster) as temporary:
         if "nfe" in found:
             with Image.open(io.BytesIO(charts.png(found["nfe"]))) as chart:

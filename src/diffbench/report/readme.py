@@ -9,7 +9,7 @@ import pandas as pd
 
 from diffbench.compare.locate import find
 from diffbench.errors import UserError
-from diffbench.report.claims import among, amount, criterion
+from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import NETWORKS
 from diffbench.report.finding import headline, number, tally
 from diffbench.results import schema, store
@@ -58,11 +58,11 @@ def short(paradigms: pd.DataFrame, floor: float) -> list[dict[str, Any]]:
     return [{"paradigm": row.paradigm, "times": row.best_fid / floor} for _, row in rows.iterrows()]
 
 
-def facts(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
+def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
     """What the templates may say."""
     own = frames["provenance"]
     provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
-    rows, floor = frames["paradigms"], store.floor(frames["floors"])
+    rows, floor = frames["paradigms"], store.real_test_row(frames["floors"])
     places = [STORY.index(key) if key in STORY else len(STORY) + (role != "recipe")
               for key, role in zip(rows.paradigm, rows.role, strict=True)]  # fmt: skip
     ordered = rows.assign(_place=places).sort_values("_place", kind="stable")
@@ -127,9 +127,9 @@ def blocks(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, str]:
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
-    environment.filters["amount"] = amount
+    environment.filters["effect_text"] = effect_text
     environment.filters["percent"] = lambda value: "" if pd.isna(value) else f"{100 * value:.1f}%"
-    said, found = facts(frames, folder), {}
+    said, found = values_of(frames, folder), {}
     for name, path in TEMPLATES.items():
         try:
             template = path.read_text(encoding="utf-8")

@@ -76,7 +76,7 @@ OPTIONS = {
 def arms(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
     """The cells outside the grid, by paradigm: what each changes, its means over seeds and its samples."""
     cells = frames["cells"]
-    floor = store.floor(frames["floors"])
+    floor = store.real_test_row(frames["floors"])
     result = []
     for key, paradigm in params.paradigms.items():
         own = frames["arms"][frames["arms"].paradigm == key]

@@ -27,7 +27,7 @@ def sheet(rows: np.ndarray, path: Path) -> None:
         image.save(temporary, format="PNG", bits=4, optimize=True)
 
 
-def shown(prompt: np.ndarray) -> np.ndarray:
+def shown_samples(prompt: np.ndarray) -> np.ndarray:
     """Indices of the samples that are shown, (STRIPS * COLUMNS,): in each strip the next prompt of every digit.
 
     Args:

@@ -63,7 +63,7 @@ def source_hash() -> str:
     return hashlib.sha256(json.dumps(sources(), sort_keys=True).encode()).hexdigest()
 
 
-def facts() -> dict[str, str]:
+def circumstances() -> dict[str, str]:
     """Commit, platform and versions of the packages that touch a number."""
     versions = {f"version {name}": importlib.metadata.version(name) for name in PACKAGES}
     return {

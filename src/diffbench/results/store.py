@@ -92,7 +92,7 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     return data.astype({c.name: DTYPES[c.type] for c in TABLES[name].columns if c.name in data})
 
 
-def floor(floors: pd.DataFrame) -> pd.Series:
+def real_test_row(floors: pd.DataFrame) -> pd.Series:
     """The row of the table ``floors`` that models are held against: real test images."""
     return floors[floors.split == "test"].iloc[0]
 

@@ -23,7 +23,7 @@ class Places:
         self.manifest = self.results / "manifest.json"
         self.checkpoints = self.results / "checkpoints"
         self.locks = self.results / "locks"
-        self.made = self.results / "made"
+        self.records = self.results / "records"
 
     def train(self, paradigm: str, seed: int) -> Path:
         """Folder of a training's outputs: model.safetensors, snapshots.safetensors, history.json, cost.json."""

@@ -173,7 +173,7 @@ def run(params: Params) -> None:
             }
             | summary(cells, key, guidance, min(params.convergence.within) * floor)
         )
-    facts = provenance.facts() | {
+    facts = provenance.circumstances() | {
         "run": params.name,
         "params sha256": provenance.params_hash({key: value for key, value in params.raw.items() if key != "tune"}),
         "data": data["source"],
@@ -197,7 +197,7 @@ def metrics(frames: dict[str, pd.DataFrame]) -> dict:
     """The headline figures, nested for ``dvc metrics``."""
     scores = ("precision", "recall", "digit_error", "joint_error")
     names = ("guidance", "best_fid", "best_pca_fid", "best_nfe", "few_fid", *scores)
-    result: dict = {"floor": {"fid": float(store.floor(frames["floors"]).fid)}}
+    result: dict = {"floor": {"fid": float(store.real_test_row(frames["floors"]).fid)}}
     for row in frames["paradigms"].to_dict("records"):
         result[row["paradigm"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
     return result

@@ -23,7 +23,7 @@ from diffbench.runtime import checkpoint
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
-from diffbench.training.flat import flatten
+from diffbench.training.flat_parameters import flatten
 
 
 def snapshots(folder: Path, denoiser: Denoiser, images: int) -> Iterator[tuple[int, Denoiser]]:

@@ -51,7 +51,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     worst = []
     swept, showcase = design.swept(params, paradigm_id, seed), design.showcase(params, paradigm_id, seed)
     # An unconditional row answers no prompt but starts from the same noise: sample i is shown of every row or of none.
-    shown = pictures.shown(prompt)
+    shown = pictures.shown_samples(prompt)
     for steps in design.step_values(params, paradigm_id):
         path = places.samples(paradigm_id, seed, steps)
         facts, drawn = read_json(path.with_suffix(".json")), npz.load_arrays(path)

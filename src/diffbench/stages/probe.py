@@ -28,7 +28,7 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
     """
     device, sampling = next(denoiser.parameters()).device, params.sampling
     prompt = captions(dataset, sampling.images, "scored")
-    index = torch.from_numpy(pictures.shown(prompt)[: pictures.COLUMNS])
+    index = torch.from_numpy(pictures.shown_samples(prompt)[: pictures.COLUMNS])
     noise = starts(sampling.images, dataset.side, seed, "scored", device)[index.to(device)]
     asked = torch.from_numpy(prompt)[index].to(device) if conditional else None
     null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)

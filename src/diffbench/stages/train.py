@@ -21,7 +21,7 @@ from diffbench.runtime.files import sha256, write_json
 from diffbench.runtime.hardware import device_name, peak_memory
 from diffbench.runtime.places import Places
 from diffbench.training import cost
-from diffbench.training.flat import named
+from diffbench.training.flat_parameters import unflatten
 from diffbench.training.trainer import Trainer, advance
 
 CURVE = 100  # points of the loss curve in history.json
@@ -87,7 +87,7 @@ def _finish(trainer: Trainer, folder: Path, failed: int | None) -> None:
             f"{trainer.paradigm.id} seed {trainer.seed}: loss {history['failed_loss']} at step {failed}; status failed"
         )
     header = {"paradigm": trainer.paradigm.id, "seed": trainer.seed, "status": status}
-    checkpoint.save(folder / "model.safetensors", named(trainer.denoiser.net, trainer.ema), header)
+    checkpoint.save(folder / "model.safetensors", unflatten(trainer.denoiser.net, trainer.ema), header)
     # A failed training keeps the averages from before its failure.
     taken = [mark for mark in trainer.marks if mark <= (trainer.done if failed is None else failed)]
     # Four fifths of a run's weights: in half precision they fit the disk, and FID moves by less than a thousandth.

@@ -26,7 +26,7 @@ from diffbench.runtime import checkpoint
 from diffbench.runtime.hardware import synchronise
 from diffbench.runtime.progress import Progress
 from diffbench.training import ema
-from diffbench.training.flat import flatten
+from diffbench.training.flat_parameters import flatten
 from diffbench.training.recorded import Recorded
 
 GRADIENTS_AGREE = 0.2  # in ``disagreement``; rounding to bf16 gives 0.04, unwritten parts gave 0.3 to 60,000

@@ -27,7 +27,7 @@ def flatten(net: nn.Module) -> nn.Parameter:
     return flat
 
 
-def named(net: nn.Module, values: Tensor) -> dict[str, Tensor]:
+def unflatten(net: nn.Module, values: Tensor) -> dict[str, Tensor]:
     """Values (P,) in the order of ``flatten`` as named tensors in the shapes of the network's parameters."""
     result, offset = {}, 0
     for name, parameter in net.named_parameters():

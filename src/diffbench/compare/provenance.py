@@ -12,7 +12,7 @@ FACTS = (
 )
 
 
-def facts_of(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+def provenance_of(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
     """The table provenance as a mapping, with what other tables show of the params."""
     own = frames["provenance"]
     facts = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
