@@ -1,12 +1,10 @@
 """Snakemake's and DVC's graphs are one: the same jobs, commands, inputs, outputs and tracked params."""
 
-import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -125,95 +123,6 @@ def test_inputs_are_the_same(graphs):
             assert listed, (job["rule"], folder)
             covered |= listed
         assert single == files - covered, job["rule"]
-
-
-PLUMBING = {
-    "cli",
-    "config",
-    "device",
-    "disk",
-    "errors",
-    "files",
-    "progress",
-    "turns",
-    "checkpoint",
-    "jobs",
-    "lock",
-    "made",
-    "manifest",
-    "yaml_file",
-    "__init__",
-    "__main__",
-}
-
-
-def imports(module: str) -> set[str]:
-    """Modules of the package that a module imports, as paths below src/diffbench without suffix."""
-    package = ROOT / "src/diffbench"
-    path = package / f"{module}.py" if (package / f"{module}.py").exists() else package / module / "__init__.py"
-    here = path.parent.relative_to(package).parts
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        base = here[: len(here) - (node.level - 1)]
-        stem = "/".join([*base, *(node.module.split(".") if node.module else [])])
-        for name in node.names:
-            inner = "/".join(filter(None, [stem, name.name]))
-            if (package / f"{inner}.py").exists():
-                found.add(inner)
-            elif (package / f"{stem}.py").exists():
-                found.add(stem)
-            elif (package / stem / "__init__.py").exists():
-                found.add(f"{stem}/__init__")
-    return {name.removesuffix("/__init__") if name == "/__init__" else name for name in found if name}
-
-
-# Modules a stage imports for names that decide no number of its own, each with the reason.
-NOT_INPUTS = defaultdict(set)
-NOT_INPUTS["sample"] = {"data/prompts", "data/splits"}  # their work arrives in data.npz and in the captions' tokens
-NOT_INPUTS["train"] = {"data/prompts", "data/splits"}
-NOT_INPUTS["classifier"] = {"data/prompts", "data/splits"}
-NOT_INPUTS["reference"] = {"data/prompts", "data/splits", "classifier"}
-NOT_INPUTS["convergence"] = {"data/prompts", "data/splits", "classifier"}
-NOT_INPUTS["probe"] = {"data/prompts", "data/splits"}
-NOT_INPUTS["evaluate"] = {"data/prompts", "data/splits", "classifier", "rng", "sample"}
-
-
-@pytest.mark.parametrize(
-    "stage",
-    [
-        "data",
-        "classifier",
-        "reference",
-        "train",
-        "sample",
-        "evaluate",
-        "convergence",
-        "probe",
-        "aggregate",
-        "claims",
-        "report",
-    ],
-)
-def test_a_stage_depends_on_the_source_it_runs(stage, graphs):
-    """Reachable modules that are neither plumbing nor excused above are inputs of the stage in both engines."""
-    snakemake, _ = graphs
-    job = next(job for job in snakemake.values() if job["rule"] == stage)
-    declared = {
-        path.removeprefix("src/diffbench/").rsplit(".", 1)[0] for path in job["inputs"] if path.startswith("src/")
-    }
-    first = {"data": "data/splits", "claims": "claims/judge", "report": "report/page"}.get(stage, stage)
-    reached, queue = set(), [first]
-    excused = PLUMBING | NOT_INPUTS[stage]
-    while queue:
-        module = queue.pop()
-        if module in reached or module in excused:
-            continue
-        reached.add(module)
-        queue += imports(module)
-    missing = {m for m in reached if m not in declared and not m.endswith("__init__")}
-    assert missing == set(), f"{stage} runs {sorted(missing)} without depending on them"
 
 
 def test_every_rule_that_wants_a_gpu_gets_a_partition_with_one():

@@ -37,7 +37,8 @@ _CELL = (
     Column("arm", "string", "", "name of a cell outside the grid, whose options stand in the table arms; else empty"),
 )
 _CELL_KEY = ("paradigm", "seed", "sampler", "steps", "guidance", "arm")
-# What each is blind to follows from its definition or is what the sensitivity tests in tests/test_metrics.py measure.
+# What each is blind to follows from its definition or is what the sensitivity tests measure, in
+# tests/unit/test_metrics.py.
 SCORES = (
     Column(
         "fid", "number", "", "Frechet distance to the training split in classifier features; not Inception FID",
