@@ -96,7 +96,7 @@ def setting(preset: str | None) -> tuple[config.Params, torch.device]:
     A preset made for CUDA runs on a CPU in float32.
     """
     os.chdir(ROOT)
-    found = bool(config.cuda_devices())
+    found = bool(hardware.cuda_devices())
     params = runs.load(preset or ("mnist" if found else "digits"))
     own = params.compute
     compute = replace(own, device="auto", precision=own.precision if found else "float32")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from test_report import invented
+from invented import invented
 
 from diffbench import cli, config, design, runs
 from diffbench.claims import judge, measures

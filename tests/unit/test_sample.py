@@ -121,7 +121,7 @@ def test_samples_that_are_not_finite_fail_their_cell(trained, places, monkeypatc
         x, nfe = plain(denoiser, cell, *arguments, **options)
         return (torch.full_like(x, torch.nan) if cell.guidance == 2 else x), nfe
 
-    monkeypatch.setattr(sample, "draw", broken)
+    monkeypatch.setattr(generate, "draw", broken)
     for steps in design.step_values(trained, "sd3"):
         sample.run(trained, "sd3", 0, steps)
     evaluate.run(trained, "sd3", 0)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffbench.errors import UserError
-from diffbench.results.schema import DTYPES, TABLES, VERSION, Column
+from diffbench.results import schema
+from diffbench.results.schema import DTYPES, VERSION, Column
 from diffbench.runtime.files import replacing, write_json
 
 
@@ -19,7 +20,7 @@ def frame(name: str, rows: list[dict]) -> pd.DataFrame:
     Raises:
         ValueError: a row has an undeclared column or two rows have one key.
     """
-    table = TABLES[name]
+    table = schema.TABLES[name]
     extra = sorted({key for row in rows for key in row} - {column.name for column in table.columns})
     if extra:
         raise ValueError(f"table {name}: undeclared columns {extra}")
@@ -61,13 +62,13 @@ def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
         {
             "name": name,
             "path": f"{name}.csv",
-            "description": TABLES[name].description,
+            "description": schema.TABLES[name].description,
             "schema": {
-                "primaryKey": list(TABLES[name].key),
-                "fields": [field(column) for column in TABLES[name].columns],
+                "primaryKey": list(schema.TABLES[name].key),
+                "fields": [field(column) for column in schema.TABLES[name].columns],
             },
         }
-        for name in TABLES
+        for name in schema.TABLES
     ]
     write_json(folder / "datapackage.json", {"name": "diffbench", "version": VERSION, "resources": resources})
 
@@ -89,7 +90,7 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     if found.split(".")[0] != VERSION.split(".")[0]:
         raise UserError(f"{path}: has table schema {found}, this diffbench reads {VERSION}; make the tables again")
     data = arrow.to_pandas()
-    return data.astype({c.name: DTYPES[c.type] for c in TABLES[name].columns if c.name in data})
+    return data.astype({c.name: DTYPES[c.type] for c in schema.TABLES[name].columns if c.name in data})
 
 
 def real_test_row(floors: pd.DataFrame) -> pd.Series:
@@ -99,11 +100,11 @@ def real_test_row(floors: pd.DataFrame) -> pd.Series:
 
 def made_by(stage: str) -> list[str]:
     """The tables that a stage writes."""
-    return [name for name, table in TABLES.items() if table.stage == stage]
+    return [name for name, table in schema.TABLES.items() if table.stage == stage]
 
 
 def files(folder: Path, stage: str | None = None) -> list[Path]:
     """Every file of the tables, or those that one stage writes; datapackage.json is the aggregate stage's."""
-    names = made_by(stage) if stage else list(TABLES)
+    names = made_by(stage) if stage else list(schema.TABLES)
     package = [folder / "datapackage.json"] if stage in (None, "aggregate") else []
     return [folder / f"{name}.{kind}" for name in names for kind in ("parquet", "csv")] + package
