@@ -12,7 +12,7 @@ from clones import cloned, edit_params, fresh, planned, run
 from conftest import ROOT
 
 from diffbench import cli
-from diffbench.data.sources import mnist
+from diffbench.data.sources import idx, mnist
 from diffbench.runtime.files import read_json
 
 RUN = "mnist-small"
@@ -43,11 +43,11 @@ SHORT = {
 
 def absent() -> str:
     """Why MNIST cannot be read here, or nothing."""
-    named = os.environ.get(mnist.VARIABLE)
+    named = os.environ.get(mnist.FILES.variable)
     if not named:
-        return f"{mnist.VARIABLE} names no folder with the four files"
-    missing = [name for name in mnist.FILES if not (ROOT / named / name).is_file()]
-    return f"{mnist.VARIABLE}={named} lacks {', '.join(missing)}" if missing else ""
+        return f"{mnist.FILES.variable} names no folder with the four files"
+    missing = [name for name in idx.FILES if not (ROOT / named / name).is_file()]
+    return f"{mnist.FILES.variable}={named} lacks {', '.join(missing)}" if missing else ""
 
 
 WHY = absent()
@@ -79,7 +79,7 @@ def grown(tmp_path_factory):
     """A committed clone in which Snakemake has made the short run, with MNIST_DIR set for what runs there next."""
     clone = cloned(tmp_path_factory.mktemp("mnist") / "clone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(mnist.VARIABLE, str((ROOT / os.environ[mnist.VARIABLE]).resolve()))
+        patch.setenv(mnist.FILES.variable, str((ROOT / os.environ[mnist.FILES.variable]).resolve()))
         run("python", "-m", "diffbench", "params", "--preset", RUN, "--write", cwd=clone)
         shorten(clone)
         run("git", "commit", "-qam", "a short run is params.yaml", cwd=clone)

@@ -12,7 +12,8 @@ import yaml
 from clones import edit_params, fresh, planned, run
 
 from diffbench import cli, device, runs
-from diffbench.pipeline import disk, manifest, provenance, records
+from diffbench.pipeline import disk, manifest, records
+from diffbench.results import provenance
 from diffbench.runtime import hardware
 from diffbench.runtime.files import read_json, sha256
 from diffbench.runtime.places import Places
