@@ -19,8 +19,8 @@ sys.path.insert(0, str(ROOT / "src"))
 from diffbench import config, device, runs  # noqa: E402
 from diffbench.data import prompts, splits  # noqa: E402
 from diffbench.data.sources import image_side  # noqa: E402
-from diffbench.results import provenance  # noqa: E402
 from diffbench.runtime import hardware  # noqa: E402
+from diffbench.tables import provenance  # noqa: E402
 
 
 @dataclass(frozen=True)

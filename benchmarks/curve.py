@@ -19,7 +19,7 @@ import pandas as pd
 from common import ROOT  # noqa: F401  (puts src on the path)
 
 from diffbench.compare.locate import find
-from diffbench.results import store
+from diffbench.tables import store
 
 TIMES = 2.5  # the bound, in multiples of the real test images' FID
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from diffbench import config, design
-from diffbench.results import pictures, schema, store
 from diffbench.runtime.places import Places
 from diffbench.stages.aggregate import arm_row, chosen_guidance, ranked, summary
+from diffbench.tables import pictures, schema, store
 
 
 def scores(index: int, seed: int, steps: int, asked: bool) -> dict[str, float]:

@@ -20,8 +20,8 @@ from diffbench.diffusion.samplers import ddim, euler
 from diffbench.diffusion.targets import recover, target
 from diffbench.diffusion.times import trailing
 from diffbench.report import article
-from diffbench.results import store
 from diffbench.runtime.places import REFERENCES
+from diffbench.tables import store
 
 BETA = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 ABAR = torch.cumprod(1 - BETA, 0)

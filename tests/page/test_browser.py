@@ -19,9 +19,9 @@ from invented import invented
 from diffbench import config, design, runs
 from diffbench.report import effects
 from diffbench.report.charts import cell_id
-from diffbench.results import schema, store
 from diffbench.runtime.places import Places
 from diffbench.stages import claims, report
+from diffbench.tables import schema, store
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update")

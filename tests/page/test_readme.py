@@ -11,9 +11,9 @@ from diffbench import cli, design, runs
 from diffbench.errors import UserError
 from diffbench.report import posters, readme
 from diffbench.report.finding import number
-from diffbench.results import store
 from diffbench.runtime.places import REFERENCES, Places
 from diffbench.stages import claims
+from diffbench.tables import store
 
 MARKS = {
     name: (f"<!-- {name}: made by `python -m diffbench readme` -->", f"<!-- /{name} -->")

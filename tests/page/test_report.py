@@ -14,8 +14,8 @@ from invented import invented
 
 from diffbench import runs
 from diffbench.report import charts, effects, figures, finding, page
-from diffbench.results import schema, store
 from diffbench.runtime.places import REFERENCES
+from diffbench.tables import schema, store
 
 NASTY = "<script>alert(1)</script>"
 

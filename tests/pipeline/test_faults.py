@@ -171,7 +171,7 @@ def test_damaged_and_missing_inputs_are_named(clone, capsys, damage):
 @pytest.mark.parametrize("damage", [truncate, flip])
 def test_binary_files_are_checked_without_records_too(clone, capsys, damage):
     """All three formats carry checksums; so files that came without records are not believed blindly."""
-    shutil.rmtree(clone / "results/smoke/made")
+    shutil.rmtree(clone / "results/smoke/records")
     for name, (stage, options) in READERS.items():
         if not name.endswith((".npz", ".safetensors", ".parquet")):
             continue
@@ -311,7 +311,7 @@ def test_nothing_malicious_is_executed(clone, capsys, tmp_path):
     torch.save(Evil(), clone / "results/smoke/classifier.safetensors")
     np.savez(clone / "results/smoke/data.npz", train_images=np.array([Evil()], dtype=object))
     (clone / "reports/smoke/tables/cells.parquet").write_bytes(__import__("pickle").dumps(Evil()))
-    shutil.rmtree(clone / "results/smoke/made")
+    shutil.rmtree(clone / "results/smoke/records")
     for command in (["train", "smoke", *ROW], ["claims", "smoke"]):
         said = say(capsys, *command)
         assert len(said) == 1 and "damaged" in said[0], said
@@ -435,7 +435,7 @@ def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
     held = folder_lock.hold(Places("smoke").locks / "claims.lock")
     table = clone / "reports/smoke/tables/claims.csv"
     before = table.stat().st_mtime_ns
-    if not records:
+    if not made:
         table.unlink()
     command = ["python", "-u", "-m", "diffbench", "claims", "smoke"]
     second = subprocess.Popen(command, cwd=clone, env=environment(clone), stdout=subprocess.PIPE, text=True)
@@ -443,8 +443,8 @@ def test_a_job_waits_for_another_that_makes_the_same_files(clone, made):
     assert second.poll() is None
     held.close()
     assert second.wait(timeout=60) == 0
-    assert (table.stat().st_mtime_ns == before) == records
-    assert ("claims: made by the process that was waited for" in second.stdout.read()) == records
+    assert (table.stat().st_mtime_ns == before) == made
+    assert ("claims: made by the process that was waited for" in second.stdout.read()) == made
 
 
 @pytest.mark.parametrize("name", ["logs", "logs/smoke/evaluate"])

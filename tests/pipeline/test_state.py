@@ -13,10 +13,10 @@ from clones import edit_params, fresh, planned, run
 
 from diffbench import cli, device, runs
 from diffbench.pipeline import disk, manifest, records
-from diffbench.results import provenance
 from diffbench.runtime import hardware
 from diffbench.runtime.files import read_json, sha256
 from diffbench.runtime.places import Places
+from diffbench.tables import provenance
 
 pytestmark = pytest.mark.engines
 

@@ -22,8 +22,8 @@ from diffbench.errors import UserError
 from diffbench.pipeline import manifest
 from diffbench.report import finding, page
 from diffbench.report.claims import bounds, criterion
-from diffbench.results import schema, store
 from diffbench.runtime.places import Places
+from diffbench.tables import schema, store
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
 NEW = ("joint_error", "sharpness", "contrast", "topology")

@@ -16,7 +16,7 @@ from diffbench.claims.verdicts import judge
 from diffbench.compare.cells import CELLS, compare_cells, two_sample
 from diffbench.compare.claims import opposed
 from diffbench.compare.locate import reference_of
-from diffbench.results import schema, store
+from diffbench.tables import schema, store
 
 ROWS = ("ddpm", "sd1", "sd2", "dit", "sd3", "unet-eps")
 WAYS = [("ddim", steps, scale) for steps in (2, 8, 20, 50) for scale in (1.0, 2.0)]

@@ -20,8 +20,8 @@ from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics
 from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
 from diffbench.evaluation.metrics.sets import Real, Samples, pixels
 from diffbench.evaluation.scoring import reference_sets
-from diffbench.results import schema
 from diffbench.stages.reference import random_draws, subset
+from diffbench.tables import schema
 
 
 def clouds(real: int, fake: int, width: int, shift: float = 0.3, seed: int = 0):

@@ -12,9 +12,9 @@ from diffbench import design
 from diffbench.data import captions, splits
 from diffbench.design import Cell
 from diffbench.diffusion import generate, model
-from diffbench.results import pictures
 from diffbench.runtime import npz
 from diffbench.stages import evaluate, sample, train
+from diffbench.tables import pictures
 
 
 @pytest.fixture

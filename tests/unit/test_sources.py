@@ -17,7 +17,7 @@ from diffbench.stages import train
 PACKAGE = ROOT / "src/diffbench"
 # A room may import from itself and from those before it.
 ORDER = (
-    "errors", "runtime", "config", "rng", "device", "design", "results", "data", "diffusion", "training", "evaluation",
+    "errors", "runtime", "config", "rng", "device", "design", "tables", "data", "diffusion", "training", "evaluation",
     "parts", "runs", "claims", "compare", "report", "pipeline", "stages", "cli", "__main__", "__init__",
 )  # fmt: skip
 NEVER = {"pipeline": {"claims", "compare", "report", "training", "evaluation"}, "report": {"training", "runs", "parts"}}
@@ -166,4 +166,4 @@ def test_only_plain_imports_are_used():
     """No stage is reached by a name in a text but where the command line chooses one."""
     for module in set(all_modules()) - {"cli.py", "parts.py"}:
         names = {node.id for node in ast.walk(ast.parse((PACKAGE / module).read_text())) if isinstance(node, ast.Name)}
-        assert not names & {"importlib", "__import__", "exec"} or module == "results/provenance.py", module
+        assert not names & {"importlib", "__import__", "exec"} or module == "tables/provenance.py", module

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from diffbench.errors import UserError
 from diffbench.report import finding
-from diffbench.results import intervals, schema, store
 from diffbench.stages import aggregate
+from diffbench.tables import intervals, schema, store
 
 
 def cell(**changes):

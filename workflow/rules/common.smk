@@ -16,7 +16,7 @@ from diffbench.errors import UserError, printable
 from diffbench.pipeline import disk, folder_lock
 from diffbench.pipeline import sources as source_files
 from diffbench.pipeline.jobs import jobs
-from diffbench.results import provenance, store
+from diffbench.tables import provenance, store
 from diffbench.runtime.files import check_folder
 from diffbench.runtime.hardware import cuda_devices
 from diffbench.runtime.places import Places

@@ -26,7 +26,7 @@ from diffbench.claims.verdicts import (
     judge,
 )
 from diffbench.config.models import Params
-from diffbench.results import schema, store
+from diffbench.tables import schema, store
 
 COMBINE: dict[str, Callable[[Sequence[P]], P]] = {"all": all_of, "any": any_of}
 

@@ -33,7 +33,7 @@ from diffbench.compare.cells import CELLS, DIFFER, METRICS, compare_cells
 from diffbench.compare.claims import compare_claims
 from diffbench.compare.provenance import differing, provenance_of
 from diffbench.compare.words import missing, partly_failed, summary
-from diffbench.results.store import framed, real_test_row
+from diffbench.tables.store import framed, real_test_row
 
 JUDGE = "classifier sha256"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from diffbench.errors import UserError
-from diffbench.results import store
 from diffbench.runtime.places import REFERENCES, Places
+from diffbench.tables import store
 
 READS = ("cells", "claims", "claim_parts", "floors", "paradigms", "provenance", "training")
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from diffbench.results.schema import Column
-from diffbench.results.store import framed
+from diffbench.tables.schema import Column
+from diffbench.tables.store import framed
 
 FACTS = (
     Column("key", "string", "", "name of the fact"),

@@ -10,9 +10,9 @@ from diffbench.compare import Comparison, frames
 from diffbench.compare.cells import DIFFER, cell_name
 from diffbench.compare.locate import find, read, reference_of
 from diffbench.errors import UserError
-from diffbench.results import store
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
+from diffbench.tables import store
 
 
 def _text(value: float, scale: str = "difference") -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffbench.results import pictures
+from diffbench.tables import pictures
 
 
 def confusion(shown: np.ndarray, prompt: np.ndarray) -> list[dict[str, int]]:

@@ -18,11 +18,11 @@ from diffbench.errors import UserError
 from diffbench.pipeline import folder_lock
 from diffbench.pipeline.jobs import Job, jobs
 from diffbench.pipeline.records import Graph, changes, damaged_copy, deletable, digest, mending
-from diffbench.results.provenance import commit, sources
 from diffbench.runs import load
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import Places
 from diffbench.runtime.yaml_file import read_yaml
+from diffbench.tables.provenance import commit, sources
 
 # Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
 # were deleted. A DVC killed while it wrote its lock file leaves half of one, which it refuses to read; all that it

@@ -19,10 +19,10 @@ from diffbench.errors import UserError
 from diffbench.pipeline import dag, folder_lock
 from diffbench.pipeline.jobs import Job, jobs, pick
 from diffbench.pipeline.sources import PACKAGE, ROOT
-from diffbench.results import provenance
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import REFERENCES, Places
 from diffbench.runtime.yaml_file import read_yaml
+from diffbench.tables import provenance
 
 DVC_LOCK = Path("dvc.lock")
 

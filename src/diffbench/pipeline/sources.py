@@ -18,7 +18,7 @@ ROOT = Path("src/diffbench")  # of the same files, in a checkout
 PLUMBING = ("runtime", "config", "pipeline", "errors", "__init__")
 # The kinds of parts that users add in files of their own, and the module that must be reached for them to matter.
 EXTENDED = {
-    "metrics": "results/schema.py",
+    "metrics": "tables/schema.py",
     "networks": "diffusion/networks/__init__.py",
     "samplers": "diffusion/samplers.py",
 }

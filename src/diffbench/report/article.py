@@ -26,9 +26,9 @@ from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
 from diffbench.report.claims import effect_text
 from diffbench.report.finding import number, tally
-from diffbench.results import schema, store
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
+from diffbench.tables import schema, store
 
 READS = ("cells", "claims", "claim_parts", "cost", "floors", "provenance")
 TEMPLATE = Path("docs/article.md.j2")

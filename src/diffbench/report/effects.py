@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from diffbench.config.models import Params
-from diffbench.results import schema
-from diffbench.results.intervals import interval
+from diffbench.tables import schema
+from diffbench.tables.intervals import interval
 
 BASE_NETWORK, BASE_OBJECTIVE = "unet", ("eps", "vp-linear", "uniform")
 NETWORKS = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}

@@ -11,7 +11,7 @@ from diffbench.design import NATIVE
 from diffbench.report.charts import cell_id
 from diffbench.report.finding import number
 from diffbench.report.sprites import Album
-from diffbench.results import store
+from diffbench.tables import store
 
 FIGURES = (  # column and words
     ("fid", "FID"),

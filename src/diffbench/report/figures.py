@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from diffbench.config.models import Params
 from diffbench.report import charts, effects
-from diffbench.results import schema, store
+from diffbench.tables import schema, store
 
 SMALL = {"width": 250, "height": 230}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from diffbench.config.models import Params
-from diffbench.results import schema, store
-from diffbench.results.intervals import interval
 from diffbench.runtime.places import Places
+from diffbench.tables import schema, store
+from diffbench.tables.intervals import interval
 
 DASH = "\u2013"
 

@@ -14,8 +14,8 @@ from diffbench.errors import UserError
 from diffbench.report import claims, explore, reference, sections, sprites, summary
 from diffbench.report.figures import figures
 from diffbench.report.finding import DASH, headline, number, second_opinion
-from diffbench.results import schema, store
 from diffbench.runtime.places import Places
+from diffbench.tables import schema, store
 
 TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS = (

@@ -13,9 +13,9 @@ from diffbench.errors import UserError
 from diffbench.report import charts
 from diffbench.report.figures import cost_charts
 from diffbench.report.finding import number
-from diffbench.results import store
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import Places
+from diffbench.tables import store
 
 SCALE = 2  # pixels a point
 SIDE = 32  # points that a sample takes, about

@@ -12,9 +12,9 @@ from diffbench.errors import UserError
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import NETWORKS
 from diffbench.report.finding import headline, number, tally
-from diffbench.results import schema, store
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
+from diffbench.tables import schema, store
 
 READS = ("cells", "claims", "claim_parts", "floors", "noise_error", "paradigms", "provenance", "training")
 README = Path("README.md")

@@ -9,8 +9,8 @@ from diffbench.report.charts import cell_id
 from diffbench.report.effects import own_seeds
 from diffbench.report.finding import number
 from diffbench.report.sprites import Album
-from diffbench.results import store
-from diffbench.results.intervals import interval
+from diffbench.tables import store
+from diffbench.tables.intervals import interval
 
 
 def broken(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from diffbench import design
 from diffbench.config.models import Params
 from diffbench.errors import UserError
-from diffbench.results.pictures import STRIPS
 from diffbench.runtime.places import Places
+from diffbench.tables.pictures import STRIPS
 
 Key = tuple[str, int, float, str]  # sampler, steps, guidance and arm of a cell
 

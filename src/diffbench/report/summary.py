@@ -6,7 +6,7 @@ from diffbench.config.models import Params
 from diffbench.report import charts
 from diffbench.report.finding import DASH, cell_seeds, number, tied
 from diffbench.report.sprites import Album
-from diffbench.results import schema
+from diffbench.tables import schema
 
 COLUMNS = (
     ("few_fid", f"FID, at most {schema.FEW_NFE} NFE", "low"),

@@ -7,10 +7,10 @@ import pandas as pd
 from diffbench import design
 from diffbench.config.models import Params
 from diffbench.design import ARMS, Cell
-from diffbench.results import provenance, schema, store
-from diffbench.results.intervals import interval
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
+from diffbench.tables import provenance, schema, store
+from diffbench.tables.intervals import interval
 
 
 def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:

@@ -4,8 +4,8 @@ from diffbench.claims.judge import judge_all
 from diffbench.claims.load import load
 from diffbench.claims.measures import READS
 from diffbench.config.models import Params
-from diffbench.results import store
 from diffbench.runtime.places import Places
+from diffbench.tables import store
 
 
 def run(params: Params) -> None:

@@ -18,11 +18,11 @@ from diffbench.evaluation import classifier as judge
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
 from diffbench.evaluation.scoring import finite, reference_sets
-from diffbench.results import schema
 from diffbench.runtime import checkpoint
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
+from diffbench.tables import schema
 from diffbench.training.flat_parameters import flatten
 
 

@@ -15,10 +15,10 @@ from diffbench.evaluation.failures import confusion, failures
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
 from diffbench.evaluation.scoring import finite, reference_sets
-from diffbench.results import pictures, schema
 from diffbench.runtime import npz
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
+from diffbench.tables import pictures, schema
 
 
 def strip_of(images: np.ndarray, index: list[int]) -> np.ndarray:

@@ -16,9 +16,9 @@ from diffbench.diffusion.generate import quantise, starts
 from diffbench.diffusion.guidance import Guided
 from diffbench.diffusion.times import trailing
 from diffbench.evaluation.probe import covers, denoising, errors, levels_in, straightness, trajectory
-from diffbench.results import pictures
 from diffbench.runtime.files import write_json
 from diffbench.runtime.places import Places
+from diffbench.tables import pictures
 
 
 def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int, conditional: bool) -> np.ndarray:

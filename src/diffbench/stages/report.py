@@ -3,9 +3,9 @@
 from diffbench.config.models import Params
 from diffbench.report import posters
 from diffbench.report.page import render
-from diffbench.results import schema, store
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import Places
+from diffbench.tables import schema, store
 
 
 def run(params: Params) -> None:

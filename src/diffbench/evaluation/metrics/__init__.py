@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from diffbench.evaluation.metrics import adherence, appearance, frechet, kernel, manifold, pixel, topology
 from diffbench.evaluation.metrics.sets import Real, Samples
-from diffbench.results import schema
+from diffbench.tables import schema
 
 Measure = Callable[[Samples], dict[str, float]]
 Family = Callable[[Real], Measure]

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffbench.errors import UserError
-from diffbench.results import schema
-from diffbench.results.schema import DTYPES, VERSION, Column
 from diffbench.runtime.files import replacing, write_json
+from diffbench.tables import schema
+from diffbench.tables.schema import DTYPES, VERSION, Column
 
 
 def frame(name: str, rows: list[dict]) -> pd.DataFrame:
