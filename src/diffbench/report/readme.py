@@ -8,6 +8,7 @@ import jinja2
 import pandas as pd
 
 from diffbench.compare.locate import find
+from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import NETWORKS
@@ -74,6 +75,7 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
         "floor": floor,
         "drawn": drawn_at_random(frames["floors"]),
         "provenance": provenance,
+        "data": SOURCES[provenance["data"]].title if provenance["data"] in SOURCES else provenance["data"],
         "seeds": len(provenance["seeds"].split(",")),
         "images": int(frames["cells"].images.max()),
         "trained": int(frames["training"].images.max()),
