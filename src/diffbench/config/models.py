@@ -102,10 +102,10 @@ Guided = Annotated[
         {"anyOf": [{"enum": ["none", "default"]}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}
     ),
 ]
-_checked = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Compute:
     device: Literal["cuda", "cpu", "auto"]
     precision: Precision
@@ -116,14 +116,14 @@ class Compute:
     """on CUDA, record a training step and replay it; the same bytes"""
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Data:
     source: Word
     validation: Annotated[int, Whole(100, 20000)]
     split_seed: Annotated[int, Whole(0, 2**32 - 1)]
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Classifier:
     epochs: Annotated[int, Whole(1, 1000)]
     batch_size: Annotated[int, Whole(8, 4096)]
@@ -132,7 +132,7 @@ class Classifier:
     features: Annotated[int, Whole(4, 2048)]
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Training:
     images: Budget
     batch_size: Annotated[int, Whole(1, 65536)]
@@ -154,7 +154,7 @@ class Training:
         return [self.batch_size * math.ceil(share * steps) for share in [*sorted(self.snapshots), 1]]
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Guidance:
     everywhere: Annotated[list[Scale], Unlike()]
     sweep: Annotated[list[Scale], Unlike()]
@@ -162,7 +162,7 @@ class Guidance:
     full_seeds: Annotated[list[Seed], Unlike(0)]
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Native:
     """The sampler and step count of a paradigm's own paper."""
 
@@ -170,7 +170,7 @@ class Native:
     steps: Steps
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Arm:
     """A cell outside the grid, with options that the grid leaves at their defaults."""
 
@@ -193,7 +193,7 @@ class Arm:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Sampling:
     images: Images
     batch_size: Annotated[int, Whole(1, 10**6)]
@@ -206,12 +206,12 @@ class Sampling:
     """cells outside the grid, by paradigm and name"""
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Evaluation:
     neighbours: Annotated[int, Whole(1, 50)]
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Convergence:
     sampler: Word
     """of every row; it must be defined on all paths"""
@@ -221,7 +221,7 @@ class Convergence:
     """multiples of the real test images' FID whose reaching is timed"""
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Probe:
     images: Images
     """test images, at most all"""
@@ -235,7 +235,7 @@ class Probe:
     """steps of the denoising that the report shows"""
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Tune:
     """The search for each paradigm's learning rate: snakemake's target workflow/tuning/RUN.csv."""
 
@@ -245,7 +245,7 @@ class Tune:
     steps: Steps
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Row:
     """A network, a path, a target, a density of training times, and how it is sampled."""
 
@@ -263,14 +263,14 @@ class Row:
     """none for an unconditional paradigm, else default or the scales of its own sweep"""
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Paradigm(Row):
     """A row with its key in the params."""
 
     id: Word
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class File:
     """All that a params file holds."""
 
@@ -290,7 +290,7 @@ class File:
     paradigms: Annotated[dict[Name, Row], Field(min_length=1)]
 
 
-@_checked
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Params(File):
     """The checked params of a run; ``raw`` is the mapping they came from."""
 
