@@ -132,7 +132,8 @@ def write_preset(name: str, force: bool) -> None:
 
 
 def _adopt_if_current(name: str) -> None:
-    from diffbench.pipeline.manifest import differences, tell, tell_dvc
+    from diffbench.pipeline.engines import tell_dvc
+    from diffbench.pipeline.manifest import differences, tell
 
     if not Places(name).manifest.exists():
         return

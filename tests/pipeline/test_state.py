@@ -12,7 +12,7 @@ import yaml
 from clones import edit_params, fresh, planned, run
 
 from diffbench import cli, device, runs
-from diffbench.pipeline import disk, manifest, records
+from diffbench.pipeline import disk, engines, records
 from diffbench.runtime import hardware
 from diffbench.runtime.files import read_json, sha256
 from diffbench.runtime.places import Places
@@ -246,13 +246,13 @@ def test_an_edit_while_the_other_engine_is_told_is_not_blessed(both, tmp_path, m
     """DVC reads params seconds after the manifest has been written by the old ones."""
     clone = fresh(both, tmp_path)
     monkeypatch.chdir(clone)
-    engines = manifest.call
+    call = engines._call
 
-    def late(*arguments, name):
+    def late(*arguments):
         edit_params(clone, "paradigms.sd1.lr", 0.003)
-        engines(*arguments, name=name)
+        return call(*arguments)
 
-    monkeypatch.setattr(manifest, "call", late)
+    monkeypatch.setattr(engines, "_call", late)
     assert cli.main(["manifest", "smoke"]) == 2
     said = capsys.readouterr().err
     assert "paradigms.sd1.lr was 0.002 and is 0.003" in said and "not taken for current" in said

@@ -352,7 +352,9 @@ def test_compiled_networks_train_and_sample_the_same_but_for_rounding(smoke, pla
 def test_no_cells_clock_holds_a_compilation(smoke, places, monkeypatch, paradigm, steps, arms):
     """Not for guidance at 0 or in a part of the steps, another sampler, the second step, or a smaller last batch."""
     kept = {name: arm for name, arm in smoke.sampling.arms.get(paradigm, {}).items() if arms is None or name in arms}
-    sampling = dataclasses.replace(smoke.sampling, batch_size=20, arms=smoke.sampling.arms | ({paradigm: kept} if kept else {}))
+    sampling = dataclasses.replace(
+        smoke.sampling, batch_size=20, arms=smoke.sampling.arms | ({paradigm: kept} if kept else {})
+    )
     train.run(smoke, paradigm, 0)
     torch._dynamo.reset()  # it gives up on code that earlier tests had compiled too often
     graphs, timed = torch._dynamo.utils.counters["stats"], []

@@ -2,7 +2,6 @@
 import json
 import sys
 import time
-from base64 import urlsafe_b64encode
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -13,7 +12,7 @@ from snakemake.utils import min_version
 from diffbench import config as params_files
 from diffbench import design, runs
 from diffbench.errors import UserError, printable
-from diffbench.pipeline import disk, folder_lock
+from diffbench.pipeline import disk, engines
 from diffbench.pipeline import sources as source_files
 from diffbench.pipeline.jobs import jobs
 from diffbench.tables import provenance, store
@@ -35,7 +34,7 @@ def stop(error):
     """End with one line a mistake and exit code 2, before anything runs; Snakemake's own errors exit 1."""
     for line in str(error).split("\n"):
         print(f"error: {printable(line)}", file=sys.stderr)
-    folder_lock.let_dvc_in()
+    engines.let_dvc_in()
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(2)
@@ -179,18 +178,12 @@ def log_folders(run):
     return [Path("logs", run), *(Path("logs", run, kind) for kind in sorted(kinds))]
 
 
-def has_record(path):
-    """Whether Snakemake has made, taken over or begun a file: what it plans by lies under the file's name."""
-    name = urlsafe_b64encode(path.encode()).decode()
-    return any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
-
-
 def refuse_unknown_state():
     """Refuse to plan over results that Snakemake has no records of, where an edited param would go unnoticed."""
     if any(flag in sys.argv for flag in ("--touch", "-t", "--unlock", "--lint", "-l")):
         return
     for run in asked_runs():
-        if Path(manifest_of(run)).exists() and not has_record(manifest_of(run)):
+        if Path(manifest_of(run)).exists() and not engines.has_record(manifest_of(run)):
             stop(
                 f"results/{run} was made elsewhere and Snakemake has no records of it; "
                 f"'python -m diffbench adopt {run}' checks it and takes it over, or delete results/{run}"
@@ -201,7 +194,7 @@ def refuse_unknown_state():
 if workflow.is_main_process:
     refuse_unknown_state()
     try:
-        FOLDER_LOCK = folder_lock.one_engine(sys.argv[1:])  # held as long as this process lives
+        FOLDER_LOCK = engines.one_engine(sys.argv[1:])  # held as long as this process lives
         if FOLDER_LOCK:
             for _asked in asked_runs():
                 disk.refuse_if_short(params_of(_asked))

@@ -4,42 +4,21 @@ Snakemake keeps what it knows in .snakemake, DVC in dvc.lock. Whichever ran, ``m
 run's files are current, and it can do so truthfully only because it comes after everything else.
 """
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from diffbench.config.models import Params
-from diffbench.config.presets import CLAIMS, PARAMS
+from diffbench.config.presets import CLAIMS
 from diffbench.errors import UserError
-from diffbench.pipeline import folder_lock
+from diffbench.pipeline import engines
 from diffbench.pipeline.jobs import Job, jobs
-from diffbench.pipeline.records import Graph, changes, damaged_copy, deletable, digest, mending
+from diffbench.pipeline.records import Graph, changes, deletable, digest, mending
 from diffbench.runs import load
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import Places
-from diffbench.runtime.yaml_file import read_yaml
 from diffbench.tables.provenance import commit, sources
 
-# Without relink, which would copy every file anew; and, for which the command line has no word, where sampled images
-# were deleted. A DVC killed while it wrote its lock file leaves half of one, which it refuses to read; all that it
-# holds of a run is written here anew.
-COMMIT = """
-from pathlib import Path
-from dvc.dvcfile import LOCK_FILE, Lockfile
-from dvc.repo import Repo
-from dvc.utils.serialize import ParseError
-from dvc.utils.strictyaml import YAMLValidationError
-repo = Repo()
-try:
-    Lockfile(repo, LOCK_FILE).load()
-except (ParseError, YAMLValidationError):
-    Path(LOCK_FILE).unlink()
-repo.commit(force=True, allow_missing=True, relink=False)
-"""
 SHOWN = 20  # lines of differences that are printed
 
 
@@ -134,7 +113,7 @@ def differences(params: Params) -> list[str]:
         if is_now is None and not deletable(name):
             found.append(f"{name}: missing")
         elif is_now not in (None, expected_digest):
-            copy = damaged_copy(name)
+            copy = engines.damaged_copy(name)
             also = f", and DVC's copy too: first delete {copy}" if copy else ""
             found.append(f"{name}: changed{also}")
     return found
@@ -146,47 +125,6 @@ def way_out(params: Params, found: list[str]) -> str:
         return f"'python -m diffbench prune {params.name} --yes', which deletes images of another state, then adopt"
     first = stale(params)[1]
     return mending(params, first) if first else f"'snakemake --cores all {params.name}'"
-
-
-def is_own(params: Params) -> bool:
-    """Whether the run is the one params.yaml describes, which is the only one DVC knows."""
-    return read_yaml(PARAMS).get("name") == params.name
-
-
-def call(*arguments: str, name: str) -> None:
-    """Run one of the engines by Python's arguments; its failure is ours.
-
-    Raises:
-        UserError: it failed.
-    """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_STAGE")}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-        raise UserError(f"'{name}' failed: {last[0]}; mend what it names and give the last command again")
-
-
-def tell_snakemake(params: Params) -> None:
-    """Make Snakemake take the run's files for its own work of now."""
-    if not Path("Snakefile").exists():
-        return
-    target = Places(params.name).manifest.as_posix()
-    arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target]
-    call("-m", "snakemake", *arguments, name=f"snakemake {' '.join(arguments)}")
-
-
-def tell_dvc(params: Params) -> None:
-    """Write the run's files into dvc.lock and the cache, where that applies; otherwise say why not."""
-    if not is_own(params):
-        return
-    if not Path(".dvc").is_dir() or not Path(".git").exists():
-        print("no DVC or Git repository here: dvc.lock is not written")
-        return
-    if shutil.which("git") is None:
-        print("git is not installed: dvc.lock is not written")
-        return
-    with folder_lock.dvc_let_in():
-        call("-c", COMMIT, name="the entry of results in dvc.lock")
 
 
 def tell(params: Params, *engines: Callable[[Params], None]) -> None:
@@ -217,9 +155,9 @@ def adopt(params: Params) -> None:
     Raises:
         UserError: the run does not agree with its manifest.
     """
-    folder_lock.refuse_beside_snakemake()
+    engines.refuse_beside_snakemake()
     found = differences(params)
     if found:
         end = f"not adopted: {len(found)} differences; run {way_out(params, found)}"
         raise UserError("\n".join([*first_lines(found), end]))
-    tell(params, tell_snakemake, tell_dvc)
+    tell(params, engines.tell_snakemake, engines.tell_dvc)

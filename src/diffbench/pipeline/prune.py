@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diffbench.config.models import Params
-from diffbench.pipeline import folder_lock
+from diffbench.pipeline import engines
 from diffbench.pipeline.disk import gib
-from diffbench.pipeline.manifest import differences, tell, tell_dvc
+from diffbench.pipeline.manifest import differences, tell
 from diffbench.pipeline.records import Graph, deletable
 from diffbench.runtime.places import Places
 
@@ -62,7 +62,7 @@ def prune(params: Params, delete: bool) -> None:
         UserError: Snakemake is at work here.
     """
     if delete:
-        folder_lock.refuse_beside_snakemake()
+        engines.refuse_beside_snakemake()
     found, size = list(unneeded(params)), 0
     for path, why in found:
         size += path.stat().st_size
@@ -76,6 +76,6 @@ def prune(params: Params, delete: bool) -> None:
                     path.unlink()
                 folder.rmdir()
         if found and Places(params.name).manifest.exists() and not differences(params):
-            tell(params, tell_dvc)
+            tell(params, engines.tell_dvc)
     end = "" if delete or not found else f"; 'python -m diffbench prune {params.name} --yes' deletes them"
     print(f"{len(found)} files, {gib(size)}{end}")

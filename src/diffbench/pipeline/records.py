@@ -5,7 +5,6 @@ command given by hand deceives. A record holds what the job itself read, is a de
 travels with the files through DVC's cache; the manifest takes nothing for current that the records do not prove.
 """
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -16,15 +15,13 @@ from typing import Any
 
 from diffbench.config.models import Params
 from diffbench.errors import UserError
-from diffbench.pipeline import dag, folder_lock
+from diffbench.pipeline import dag, engines
 from diffbench.pipeline.jobs import Job, jobs, pick
 from diffbench.pipeline.sources import PACKAGE, ROOT
+from diffbench.runtime import file_lock
 from diffbench.runtime.files import read_json, sha256, write_json
 from diffbench.runtime.places import REFERENCES, Places
-from diffbench.runtime.yaml_file import read_yaml
 from diffbench.tables import provenance
-
-DVC_LOCK = Path("dvc.lock")
 
 
 @cache
@@ -140,7 +137,7 @@ class Graph:
             elif maker and maker.record.exists():
                 record = read_record(maker)
                 if record["outputs"].get(path) != found:
-                    copy = damaged_copy(path)
+                    copy = engines.damaged_copy(path)
                     also = f" and DVC's copy of it, {copy}," if copy else ""
                     way = f"delete it{also} and run {again} again"
                     lines.append(f"{path}: is not what {maker.name} wrote (damaged or replaced); {way}")
@@ -149,26 +146,6 @@ class Graph:
                 lines += [f"{maker.name}: {line}; run {mend}" for line in changes(record["params"], now)]
         if lines:
             raise UserError("\n".join(dict.fromkeys(lines)))
-
-
-@cache
-def _in_dvc_lock() -> dict[str, str]:
-    """The MD5 under which DVC keeps each output."""
-    try:
-        stages = read_yaml(DVC_LOCK)["stages"].values()
-        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
-    except (UserError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def damaged_copy(path: str) -> Path | None:
-    """DVC's cached copy of a file, if that is damaged too: DVC restores it unread, and keeps it beside a whole one."""
-    md5 = _in_dvc_lock().get(path, "")
-    copy = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
-    if not copy.is_file():
-        return None
-    with copy.open("rb") as file:
-        return copy if hashlib.file_digest(file, "md5").hexdigest() != md5 else None
 
 
 def deletable(path: str) -> bool:
@@ -242,9 +219,9 @@ def recording(params: Params, command: str) -> Iterator[bool]:
         return
     if os.environ.get("DVC_STAGE"):
         dag.refuse_older()
-        folder_lock.refuse_beside_snakemake()
+        engines.refuse_beside_snakemake()
     places = Places(params.name)
-    with folder_lock.waiting(places.locks / f"{job.name}.lock", job.name) as waited:
+    with file_lock.waiting(places.locks / f"{job.name}.lock", job.name) as waited:
         graph.check_inputs(job)
         if waited and not list(graph.stale(job)):
             print(f"{job.name}: made by the process that was waited for")

@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 
 from diffbench.config.models import Params
-from diffbench.pipeline.manifest import tell, tell_dvc, tell_snakemake, write
+from diffbench.pipeline.engines import tell_dvc, tell_snakemake
+from diffbench.pipeline.manifest import tell, write
 from diffbench.report.finding import of_run
 from diffbench.runtime.progress import clock
 

@@ -1,74 +1,51 @@
-"""Locks that end with the process that holds them, however it ends."""
+"""What this project knows of the engines' insides: their locks, what they take for current, DVC's cache.
+
+Everything else goes through the commands and files that Snakemake and DVC document.
+"""
 
 import atexit
 import fcntl
+import hashlib
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
+from diffbench.config.models import Params
+from diffbench.config.presets import PARAMS
 from diffbench.errors import UserError
+from diffbench.runtime import file_lock
+from diffbench.runtime.places import Places
+from diffbench.runtime.yaml_file import read_yaml
 
 FOLDER = Path(".snakemake/folder.lock")
+DVC_LOCK = Path("dvc.lock")
 DVC_LIST = Path(".dvc/tmp/rwlock")  # who reads and writes what, as DVC keeps it
 OURS = ("results", "reports")  # what Snakemake writes
 READ_ONLY = {"-n", "--dry-run", "--dryrun", "--lint", "-l", "--nolock", "--unlock", "--report", "--summary", "-S"}
-
-
-def hold(path: Path) -> IO | None:
-    """Take a lock and return what keeps it while it lives, or None if another process has it.
-
-    The kernel drops the lock when its holder dies, so there is nothing to clean up after a kill. The file stays: taking
-    it away would let two processes lock two files of one name.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+")
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or fix permissions"
-        ) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    with suppress(OSError):  # a courtesy to whoever waits; a full disk shows where it matters
-        os.ftruncate(handle.fileno(), 0)
-        os.write(handle.fileno(), str(os.getpid()).encode())
-    return handle
-
-
-def holder(path: Path) -> str:
-    """The number of the process that holds a lock, for people."""
-    try:
-        return path.read_text().strip() or "?"
-    except OSError:
-        return "?"
-
-
-@contextmanager
-def waiting(path: Path, what: str) -> Iterator[bool]:
-    """Hold a lock for a block; wait for the process that has it, say so, and give whether there was one.
-
-    A killed engine may leave a job running. The next run does not disturb it, and takes over what it makes.
-    """
-    handle = hold(path)
-    if handle is None:
-        print(f"waiting for process {holder(path)}, which makes {what} too", flush=True)
-        with path.open("a+") as patient:
-            fcntl.flock(patient, fcntl.LOCK_EX)
-            yield True
-        return
-    with handle:
-        yield False
+# `dvc commit` with two options that its command line lacks: relink would copy every file anew, and sampled images may
+# have been deleted after scoring.
+COMMIT = """
+import sys
+from dvc.dvcfile import LOCK_FILE, Lockfile
+from dvc.repo import Repo
+from dvc.utils.serialize import ParseError
+from dvc.utils.strictyaml import YAMLValidationError
+repo = Repo()
+try:
+    Lockfile(repo, LOCK_FILE).load()
+except (ParseError, YAMLValidationError):
+    sys.exit(3)
+repo.commit(force=True, allow_missing=True, relink=False)
+"""
 
 
 def one_engine(arguments: list[str]) -> IO | None:
@@ -84,11 +61,11 @@ def one_engine(arguments: list[str]) -> IO | None:
     """
     if any(word in READ_ONLY or re.fullmatch(r"-[a-z]*n[a-z]*", word) for word in arguments):
         return None
-    handle = hold(FOLDER)
+    handle = file_lock.hold(FOLDER)
     if handle is None:
         raise UserError(
-            f"another Snakemake (process {holder(FOLDER)}) is at work here; wait until it has ended and give the "
-            "command again"
+            f"another Snakemake (process {file_lock.holder(FOLDER)}) is at work here; wait until it has ended and give "
+            "the command again"
         )
     try:
         keep_dvc_out(" ".join(["snakemake", *arguments]))
@@ -102,6 +79,12 @@ def one_engine(arguments: list[str]) -> IO | None:
     for path in stale:
         path.unlink(missing_ok=True)
     return handle
+
+
+def has_record(path: str) -> bool:
+    """Whether Snakemake has made, taken over or begun a file: what it plans by lies under the file's name."""
+    name = urlsafe_b64encode(path.encode()).decode()
+    return any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
 
 
 @contextmanager
@@ -156,7 +139,7 @@ def let_dvc_in() -> None:
 
 
 @contextmanager
-def dvc_let_in() -> Iterator[None]:
+def _dvc_let_in() -> Iterator[None]:
     """Let DVC write for a block of a Snakemake's last job, which tells it what was made."""
     if not DVC_LIST.exists():
         yield
@@ -202,9 +185,86 @@ def refuse_beside_snakemake() -> None:
     """
     if not FOLDER.exists():
         return
-    handle = hold(FOLDER)
+    handle = file_lock.hold(FOLDER)
     if handle is None:
         raise UserError(
-            f"Snakemake (process {holder(FOLDER)}) is at work here; wait until it has ended and give the command again"
+            f"Snakemake (process {file_lock.holder(FOLDER)}) is at work here; wait until it has ended and give the "
+            "command again"
         )
     handle.close()
+
+
+@cache
+def _in_dvc_lock() -> dict[str, str]:
+    """The MD5 under which DVC keeps each output."""
+    try:
+        stages = read_yaml(DVC_LOCK)["stages"].values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
+    except (UserError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def damaged_copy(path: str) -> Path | None:
+    """DVC's cached copy of a file, if that is damaged too: DVC restores it unread, and keeps it beside a whole one."""
+    md5 = _in_dvc_lock().get(path, "")
+    copy = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    if not copy.is_file():
+        return None
+    with copy.open("rb") as file:
+        return copy if hashlib.file_digest(file, "md5").hexdigest() != md5 else None
+
+
+def is_own(params: Params) -> bool:
+    """Whether the run is the one params.yaml describes, which is the only one DVC knows."""
+    return read_yaml(PARAMS).get("name") == params.name
+
+
+def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the engines by Python's arguments, as no part of the stage that calls."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_STAGE")}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
+
+
+def _failure(what: str, done: subprocess.CompletedProcess[str]) -> UserError:
+    last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
+    return UserError(f"'{what}' failed: {last[0]}; mend what it names and give the last command again")
+
+
+def tell_snakemake(params: Params) -> None:
+    """Make Snakemake take the run's files for its own work of now.
+
+    Raises:
+        UserError: Snakemake failed.
+    """
+    if not Path("Snakefile").exists():
+        return
+    target = Places(params.name).manifest.as_posix()
+    arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target]
+    done = _call("-m", "snakemake", *arguments)
+    if done.returncode:
+        raise _failure(f"snakemake {' '.join(arguments)}", done)
+
+
+def tell_dvc(params: Params) -> None:
+    """Write the run's files into dvc.lock and the cache, where that applies; otherwise say why not.
+
+    Raises:
+        UserError: DVC failed, or dvc.lock was left half-written by a DVC that was killed.
+    """
+    if not is_own(params):
+        return
+    if not Path(".dvc").is_dir() or not Path(".git").exists():
+        print("no DVC or Git repository here: dvc.lock is not written")
+        return
+    if shutil.which("git") is None:
+        print("git is not installed: dvc.lock is not written")
+        return
+    with _dvc_let_in():
+        done = _call("-c", COMMIT)
+    if done.returncode == 3:
+        raise UserError(
+            f"{DVC_LOCK}: half-written by a DVC that was killed; delete it and give the last command again, which "
+            "writes it anew"
+        )
+    if done.returncode:
+        raise _failure("dvc commit", done)
