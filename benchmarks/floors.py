@@ -50,6 +50,7 @@ from diffbench.evaluation import metrics
 from diffbench.evaluation.metrics.sets import Real, Samples
 from diffbench.pipeline import jobs
 from diffbench.runtime import hardware
+from diffbench.training.snapshots import images_at_snapshots
 from diffbench.training.trainer import Trainer
 
 TRAIN = {"mnist": 55_000, "digits": 1100}  # training images of each source
@@ -245,7 +246,7 @@ def planned(params: Params) -> dict[str, Stage]:
                     for cell in of
                 )
                 stages["evaluate"].cells += len(cells)
-            marks = len(training.marks)
+            marks = len(images_at_snapshots(training))
             stages["convergence"].evaluations[key] += marks * sampling.images * evaluations(row, one, seen)
             stages["convergence"].cells += marks
             bins = probe.bins + len(probe.log_snr) - 1

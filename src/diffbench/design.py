@@ -1,6 +1,6 @@
 """The design of a benchmark: which cells of which trained networks are sampled. It decides numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from diffbench.config.models import Arm, Params
@@ -106,7 +106,8 @@ def selecting(params: Params, paradigm: str, seed: int, steps: str) -> list[Cell
 
 
 def _arm(name: str, arm: Arm) -> Cell:
-    options = {"guidance": 0.0} | arm.options
+    given = {field.name: getattr(arm, field.name) for field in fields(arm)}
+    options = {"guidance": 0.0} | {option: value for option, value in given.items() if value is not None}
     if arm.interval:
         options["interval"] = (float(arm.interval[0]), float(arm.interval[1]))
     return Cell(arm=name, **options | {"guidance": float(options["guidance"])})

@@ -1,6 +1,7 @@
 """What a stage's sources are: all that it imports but the plumbing; and which rooms may know of which."""
 
 import ast
+import inspect
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 from diffbench.cli import STAGES
+from diffbench.config import models
 from diffbench.errors import UserError
 from diffbench.pipeline import dag, sources
 from diffbench.stages import train
@@ -43,6 +45,20 @@ def test_imports_go_one_way(module):
 def test_nobody_imports_a_stage_but_the_command_line():
     importers = {name for name in all_modules() if any(room(other) == "stages" for other in sources.imported(name))}
     assert importers <= {"cli.py"}
+
+
+def test_params_hold_values_only():
+    """What is computed from them decides numbers, and so belongs to the rooms whose edits run stages again."""
+    kinds = [kind for kind in vars(models).values() if isinstance(kind, type) and kind.__module__ == models.__name__]
+    params = [kind for kind in kinds if "__pydantic_fields__" in vars(kind)]
+    assert len(params) > 10
+    own = {
+        f"{kind.__name__}.{name}"
+        for kind in params
+        for name, value in vars(kind).items()
+        if isinstance(value, property) or (inspect.isfunction(value) and not name.startswith("__"))
+    }
+    assert own == set()
 
 
 def reached_by_plumbing() -> set[str]:
@@ -80,6 +96,7 @@ FOLLOWS = {  # an edit of a module: the stages that run again
     "data/splits.py": {"classifier", "reference", "train", "sample", "evaluate", "convergence", "probe", "tune"},
     "data/sources/mnist.py": {"data", "claims", "report"},  # the two know what data sets there are
     "training/ema.py": {"train", "tune"},
+    "training/snapshots.py": {"train", "convergence", "tune"},
     "report/templates/page.css": {"report", "manifest"},
     "report/readme.py": set(),
     "config/checks.py": set(),

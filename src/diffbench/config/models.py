@@ -5,9 +5,7 @@ written from them. What lies between keys is in ``checks``; what a row's parts a
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import GroupedMetadata
@@ -147,12 +145,6 @@ class Training:
     snapshots: Annotated[list[Annotated[float, Real()]], Unlike(0)]
     """shares of the training at which the averaged weights are kept for the convergence stage"""
 
-    @property
-    def marks(self) -> list[int]:
-        """Images seen at each snapshot and at the end, rising."""
-        steps = math.ceil(self.images / self.batch_size)
-        return [self.batch_size * math.ceil(share * steps) for share in [*sorted(self.snapshots), 1]]
-
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Guidance:
@@ -185,12 +177,6 @@ class Arm:
     rescale: Share | None = None
     precision: Precision | None = None
     """of the network in this cell, if not that of compute"""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the params give it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

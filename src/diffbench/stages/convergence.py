@@ -24,6 +24,7 @@ from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
 from diffbench.tables import schema
 from diffbench.training.flat_parameters import flatten
+from diffbench.training.snapshots import images_at_snapshots
 
 
 def snapshots(folder: Path, denoiser: Denoiser, images: int) -> Iterator[tuple[int, Denoiser]]:
@@ -72,7 +73,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     denoiser = model.on_device(model.build(paradigm, dataset.side), device).eval()
     model.fuse(denoiser, params.compute)
     start = starts(sampling.images, dataset.side, seed, "scored", device)
-    marks = params.training.marks
+    marks = images_at_snapshots(params.training)
     progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")
     rows = []
     for seen, trained in snapshots(folder, denoiser, history["images"]):

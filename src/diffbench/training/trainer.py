@@ -28,6 +28,7 @@ from diffbench.runtime.progress import Progress
 from diffbench.training import ema
 from diffbench.training.flat_parameters import flatten
 from diffbench.training.recorded import Recorded
+from diffbench.training.snapshots import images_at_snapshots
 
 GRADIENTS_AGREE = 0.2  # in ``disagreement``; rounding to bf16 gives 0.04, unwritten parts gave 0.3 to 60,000
 STATE = ("weights", "ema", "moments", "count", "losses", "snapshots")  # what a resume point holds
@@ -105,7 +106,8 @@ class Trainer:
         self.count = torch.zeros((), device=device)
         self.steps = math.ceil(training.images / training.batch_size)
         self.done, self.seconds = 0, 0.0
-        self.marks = [images // training.batch_size for images in training.marks[:-1]]  # steps of the snapshots
+        seen = images_at_snapshots(training)[:-1]
+        self.marks = [images // training.batch_size for images in seen]  # steps of the snapshots
         self.snapshots = self.ema.new_zeros(len(self.marks), len(self.ema))  # (marks, P)
         self.losses = torch.zeros(self.steps, device=device)
         self.images = splits.to_float(dataset.train.images, device)  # (N, 1, H, W), resident
