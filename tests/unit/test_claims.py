@@ -23,7 +23,7 @@ from diffbench.pipeline import manifest
 from diffbench.report import finding, page
 from diffbench.report.claims import bounds, criterion
 from diffbench.runtime.places import Places
-from diffbench.tables import schema, store
+from diffbench.tables import layout, schema, store
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
 NEW = ("joint_error", "sharpness", "contrast", "topology")
@@ -32,7 +32,7 @@ NEW = ("joint_error", "sharpness", "contrast", "topology")
 def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.DataFrame]:
     """Tables of a run with noise of its own in every cell; ``spoil`` holds (row, seed) whose training failed."""
     generator = np.random.default_rng(3)
-    rows = {name: [] for name in store.made_by("aggregate")}
+    rows = {name: [] for name in layout.made_by("aggregate")}
     bins = params.probe.bins
     for index, key in enumerate(params.paradigms):
         for seed in params.seeds:
@@ -403,7 +403,7 @@ def three_seeds(workplace):
     path.write_text(yaml.safe_dump(raw))
     params = runs.load("smoke")
     frames = invented(params)
-    own = {name: frames[name] for name in store.made_by("aggregate")}
+    own = {name: frames[name] for name in layout.made_by("aggregate")}
     store.write(Places("smoke").tables, own)
     return params, frames
 
@@ -411,7 +411,7 @@ def three_seeds(workplace):
 def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, capsys):
     assert cli.main(["claims", "smoke"]) == 0
     folder = Places("smoke").tables
-    made = {path.name for path in store.files(folder, "claims")}
+    made = {path.name for path in layout.files(folder, "claims")}
     assert made == {"claims.parquet", "claims.csv", "claim_parts.parquet", "claim_parts.csv"}
     first = (folder / "claim_parts.csv").read_bytes()
     assert cli.main(["claims", "smoke"]) == 0 and (folder / "claim_parts.csv").read_bytes() == first

@@ -89,6 +89,20 @@ print(*files, sep="\\n")
     assert decisive - reached_by_plumbing() <= set(sources.modules(stage)) and f"stages/{stage}.py" in decisive
 
 
+def test_checking_params_does_not_wait_for_what_it_does_not_use():
+    """Each engine does it at each start, and so does each of some 190 jobs."""
+    code = """
+import sys
+from diffbench import runs
+from diffbench.pipeline import disk, engines
+from diffbench.tables import layout
+runs.load("digits")
+print(*{"pandas", "pyarrow", "scipy", "sklearn", "torchvision"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 FOLLOWS = {  # an edit of a module: the stages that run again
     "design.py": {"sample", "evaluate", "convergence", "probe", "aggregate", "report", "tune"},
     "diffusion/generate.py": {"sample", "convergence", "probe", "tune"},

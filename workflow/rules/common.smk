@@ -15,7 +15,7 @@ from diffbench.errors import UserError, printable
 from diffbench.pipeline import disk, engines
 from diffbench.pipeline import sources as source_files
 from diffbench.pipeline.jobs import jobs
-from diffbench.tables import provenance, store
+from diffbench.tables import layout, provenance
 from diffbench.runtime.files import check_folder
 from diffbench.runtime.hardware import cuda_devices
 from diffbench.runtime.places import Places
@@ -134,7 +134,7 @@ def tuned(wildcards):
 
 def table_files(folder, stage=None):
     """The files of all tables, or of those one stage writes, under a folder that may hold wildcards."""
-    return [path.as_posix() for path in store.files(Path(folder), stage)]
+    return [path.as_posix() for path in layout.files(Path(folder), stage)]
 
 
 def published(run):

@@ -9,7 +9,7 @@ from diffbench.config.models import Params
 from diffbench.design import ARMS, Cell
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
-from diffbench.tables import provenance, schema, store
+from diffbench.tables import layout, provenance, schema, store
 from diffbench.tables.intervals import interval
 
 
@@ -113,7 +113,7 @@ def run(params: Params) -> None:
         UserError: an input is missing or damaged.
     """
     places = Places(params.name)
-    rows: dict[str, list[dict]] = {name: [] for name in store.made_by("aggregate")}
+    rows: dict[str, list[dict]] = {name: [] for name in layout.made_by("aggregate")}
     devices, histories = set(), {}
     floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
     rows["floors"] = floors["floors"]

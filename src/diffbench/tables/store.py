@@ -96,15 +96,3 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 def real_test_row(floors: pd.DataFrame) -> pd.Series:
     """The row of the table ``floors`` that models are held against: real test images."""
     return floors[floors.split == "test"].iloc[0]
-
-
-def made_by(stage: str) -> list[str]:
-    """The tables that a stage writes."""
-    return [name for name, table in schema.TABLES.items() if table.stage == stage]
-
-
-def files(folder: Path, stage: str | None = None) -> list[Path]:
-    """Every file of the tables, or those that one stage writes; datapackage.json is the aggregate stage's."""
-    names = made_by(stage) if stage else list(schema.TABLES)
-    package = [folder / "datapackage.json"] if stage in (None, "aggregate") else []
-    return [folder / f"{name}.{kind}" for name in names for kind in ("parquet", "csv")] + package

@@ -1,8 +1,6 @@
 """The UCI handwritten digits that come with scikit-learn: 1,797 images of 8 x 8 pixels in 17 grey levels."""
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from diffbench.data.sources.source import Arrays, Source
 
@@ -12,6 +10,9 @@ TEST = 400
 
 def load(split_seed: int) -> Arrays:
     """Train and test images (N, 8, 8) uint8 and labels (N,) int64, split by seed within each class."""
+    from sklearn.datasets import load_digits  # late: every job and both engines read the registry, one job the images
+    from sklearn.model_selection import train_test_split
+
     digits = load_digits()
     images = np.round(digits.images * (255 / (LEVELS - 1))).astype(np.uint8)
     labels = digits.target.astype(np.int64)
