@@ -15,7 +15,8 @@ class Cell:
 
     ``arm`` names a cell outside the grid, which may depart from the defaults below: the noise ``eta`` of DDIM, the
     ``variance`` of the ancestral sampler, the ``reading`` of the article's update, the ``spacing`` of the times, a
-    guidance ``interval`` in log-SNR, a ``rescale`` share, and a ``precision`` of the network other than the run's.
+    ``path`` other than the trained one, a guidance ``interval`` in log-SNR, a ``rescale`` share, and a ``precision`` of
+    the network other than the run's.
     """
 
     sampler: str
@@ -26,6 +27,7 @@ class Cell:
     variance: str | None = None
     reading: str | None = None
     spacing: str = "trailing"
+    path: str | None = None
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
     precision: str | None = None

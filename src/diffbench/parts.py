@@ -40,13 +40,14 @@ def registries() -> dict[str, Any]:
     from diffbench.diffusion.paths import PATHS
     from diffbench.diffusion.samplers import SAMPLERS, VP_ONLY
     from diffbench.diffusion.targets import TARGETS
-    from diffbench.diffusion.times import DENSITIES
+    from diffbench.diffusion.times import DENSITIES, SPACINGS
 
     return {
         "network": NETWORKS,
         "path": PATHS,
         "target": TARGETS,
         "times": DENSITIES,
+        "spacing": SPACINGS,
         "samplers": SAMPLERS,
         "vp only": VP_ONLY,
     }
@@ -80,17 +81,46 @@ def _check_size(where: str, network: Any, row: dict, side: int) -> Iterator[str]
             yield f"{where}.size: {show(size)}: {error}"
 
 
+def _unknown(where: str, name: str, part: str, registries: dict[str, Any]) -> Iterator[str]:
+    """A part that is not registered; a rule for times may name a path after an @."""
+    rule, _, path = name.partition("@") if part in ("times", "spacing") else (name, "", "")
+    if rule not in registries[part]:
+        yield f"{where}: {show(name)} is not registered; allowed: {', '.join(registries[part])}"
+    elif path not in registries["path"] and rule != name:
+        yield f"{where}: {show(name)} names no path after its @; allowed: {', '.join(registries['path'])}"
+
+
+def _check_arms_paths(key: str, path: Any, registries: dict[str, Any], sampling: dict) -> Iterator[str]:
+    """Arms that ask a row's path, or one in its place, for what it does not have."""
+    from diffbench.diffusion.paths import TabulatedVP
+    from diffbench.diffusion.times import sampling_times
+
+    for name, arm in sampling["arms"].get(key, {}).items():
+        where = f"sampling.arms.{key}.{name}"
+        other, spacing = arm.get("path"), arm.get("spacing") or "trailing"
+        mistakes = list(_unknown(f"{where}.path", other, "path", registries)) if other else []
+        mistakes += _unknown(f"{where}.spacing", spacing, "spacing", registries)
+        yield from mistakes
+        if mistakes:
+            continue
+        sampled = registries["path"][other]() if other else path
+        if arm["sampler"] in registries["vp only"] and other and not isinstance(sampled, TabulatedVP):
+            yield f"{where}.path: {arm['sampler']} needs a variance-preserving path, not {other}"
+        try:
+            sampling_times(spacing, arm["steps"], sampled)
+        except ValueError as error:
+            yield f"{where}.steps: {error}; allowed: fewer"
+
+
 def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, side: int) -> Iterator[str]:
     where = f"paradigms.{key}"
     known = True
-    for part, registry in registries.items():
-        if part not in row:
-            continue
+    for part in (name for name in registries if name in row):
         names = row[part] if isinstance(row[part], list) else [row[part]]
         for name in names:
-            if name not in registry:
+            for mistake in _unknown(f"{where}.{part}", name, part, registries):
                 known = False
-                yield f"{where}.{part}: {show(name)} is not registered; allowed: {', '.join(registry)}"
+                yield mistake
     if row["conditional"] and row["guidance"] == "none":
         yield f"{where}.guidance: none, but the paradigm is conditional; allowed: default or a list of scales"
     if not row["conditional"] and row["guidance"] != "none":
@@ -115,6 +145,7 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
             yield f"{where}.samplers: {sampler} needs a variance-preserving path, not {row['path']}"
         elif sampler == "ddim-article" and float(path.alpha(last)) == 0:
             yield f"{where}.samplers: {sampler} divides by the signal, of which {row['path']} ends without any"
+    yield from _check_arms_paths(key, path, registries, sampling)
     yield from _check_size(where, registries["network"][row["network"]], row, side)
 
 

@@ -147,6 +147,30 @@ MISTAKES = [
     ("paradigms.sd1.path", "cosine", 'paradigms.sd1.path: "cosine" is not registered; allowed: vp-linear,'),
     ("paradigms.sd1.target", "noise", 'paradigms.sd1.target: "noise" is not registered; allowed: x0, eps, v, velocity'),
     ("paradigms.sd1.times", "cubic", 'paradigms.sd1.times: "cubic" is not registered; allowed: uniform, logit-normal'),
+    ("paradigms.sd1.times", "uniform@cubic", 'paradigms.sd1.times: "uniform@cubic" names no path after its @'),
+    (
+        "paradigms.sd1.times",
+        "uniform@",
+        'paradigms.sd1.times: "uniform@" names no path after its @; allowed: vp-linear',
+    ),
+    ("paradigms.sd1.times", "@linear", 'paradigms.sd1.times: "@linear" is not registered; allowed: uniform'),
+    (
+        "sampling.arms.sd1.leading.spacing",
+        "even",
+        'leading.spacing: "even" is not registered; allowed: trailing, leading',
+    ),
+    ("sampling.arms.sd1.leading.spacing", "leading@even", 'leading.spacing: "leading@even" names no path after its @'),
+    (
+        "sampling.arms.sd1.leading.path",
+        "even",
+        'sampling.arms.sd1.leading.path: "even" is not registered; allowed: vp-l',
+    ),
+    (
+        "sampling.arms.sd1.leading.spacing",
+        "trailing@vp-linear",
+        "leading.steps: 10 steps of trailing@vp-linear on a path without as many noise levels; allowed: fewer",
+    ),
+    ("sampling.arms.ddpm.large-variance.path", "linear", "large-variance.path: ancestral needs a variance-preserving"),
     ("paradigms.sd1.samplers", ["plms"], 'paradigms.sd1.samplers: "plms" is not registered; allowed: ddim,'),
     (
         "paradigms.ddpm.guidance",

@@ -1,5 +1,7 @@
 """Paths and times against diffusers' tables and the definitions."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffbench.diffusion.paths import PATHS
-from diffbench.diffusion.times import DENSITIES, trailing, training_times
+from diffbench.diffusion.times import DENSITIES, sampling_times, trailing, training_times
 
 SCHEDULES = {"vp-linear": ("linear", 1e-4, 0.02), "vp-scaled-linear": ("scaled_linear", 0.00085, 0.012)}
 
@@ -81,3 +83,53 @@ def test_training_times_never_reach_the_data(density, name):
     u = torch.tensor([0.0, 1e-7, 0.5, 1 - 2**-24])
     t = training_times(density, u, PATHS[name]())
     assert (t > 0).all() and (t <= 1).all()
+
+
+@pytest.mark.parametrize("density", ["uniform@vp-linear", "logit-normal@linear", "uniform@vp-scaled-linear"])
+@pytest.mark.parametrize("name", ["linear", "vp-linear", "vp-scaled-linear"])
+def test_a_density_carried_over_by_log_snr_gives_one_histogram_on_every_path(density, name):
+    """Shares in bins of log-SNR that every path has; a tabulated one moves a time to its nearest level."""
+    u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    rule, meant = density.split("@")
+    edges = torch.linspace(-5, 5, 11, dtype=torch.float64)
+
+    def shares(times, path):
+        levels = path.log_snr(times)
+        return torch.stack([((levels >= low) & (levels < high)).double().mean() for low, high in pairwise(edges)])
+
+    found = shares(training_times(density, u, PATHS[name]()), PATHS[name]())
+    wanted = shares(training_times(rule, u, PATHS[meant]()), PATHS[meant]())
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.002)
+    if name == meant:
+        torch.testing.assert_close(training_times(density, u, PATHS[name]()), training_times(rule, u, PATHS[name]()))
+
+
+def test_logit_normal_on_the_linear_path_is_normal_in_log_snr():
+    """``log_snr = -2 logit(t)``, so N(0, 2^2): the tails of a schedule are cut at its ends."""
+    u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    path = PATHS["vp-linear"]()
+    levels = path.log_snr(training_times("logit-normal@linear", u, path))
+    assert float(levels.mean()) == pytest.approx(0, abs=0.01)
+    assert float(levels.std()) == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 20, 50])
+@pytest.mark.parametrize("name", ["linear", "vp-linear"])
+@pytest.mark.parametrize("meant", ["linear", "vp-linear"])
+def test_times_carried_over_have_the_log_snr_of_those_they_come_from(steps, name, meant):
+    path, source = PATHS[name](), PATHS[meant]()
+    found = sampling_times(f"trailing@{meant}", steps, path)
+    wanted = source.log_snr(trailing(steps, source.levels)[1:-1])
+    assert found[0] == 1 and found[-1] == 0 and (found.diff() < 0).all()
+    # Half the distance of two levels; of a schedule's cleanest ones that is 0.35 to 0.4.
+    torch.testing.assert_close(path.log_snr(found[1:-1]), wanted, rtol=0, atol=0.4 if name != "linear" else 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "spacing", "steps"),
+    [("vp-linear", "trailing@linear", 500), ("vp-scaled-linear", "trailing@vp-linear", 20)],
+    ids=["levels too coarse", "a schedule that ends with more signal"],
+)
+def test_more_steps_than_a_path_has_noise_levels_for_are_refused(name, spacing, steps):
+    with pytest.raises(ValueError, match=f"{steps} steps of {spacing} on a path without as many noise levels"):
+        sampling_times(spacing, steps, PATHS[name]())

@@ -7,11 +7,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
-from diffbench.diffusion.denoiser import clamp
+from diffbench.diffusion.denoiser import Denoiser, Rescaled, clamp
 from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.samplers import ancestral, ddim, euler
-from diffbench.diffusion.targets import Prediction, recover
-from diffbench.diffusion.times import trailing
+from diffbench.diffusion.targets import Prediction, column, recover
+from diffbench.diffusion.times import sampling_times, trailing
 
 SHAPE = (3, 1, 4, 4)
 BETAS = {"vp-linear": ("linear", 1e-4, 0.02), "vp-scaled-linear": ("scaled_linear", 0.00085, 0.012)}
@@ -213,3 +213,53 @@ def test_deterministic_samplers_draw_nothing(sampler):
         raise AssertionError("noise was drawn")
 
     sampler(denoiser("eps", path), path, start(), trailing(10, 1000), refuse)
+
+
+class Exact(torch.nn.Module):
+    """The exact velocity network of data N(mean, spread^2), on the linear path."""
+
+    def __init__(self, mean: float, spread: float):
+        super().__init__()
+        self.mean, self.spread = mean, spread
+
+    def forward(self, x, t, prompt=None):
+        t = column(t / 1000, x)
+        alpha, sigma = 1 - t, t
+        gain = alpha * self.spread**2 / (alpha**2 * self.spread**2 + sigma**2)
+        x0 = self.mean + gain * (x - alpha * self.mean)
+        return (x - alpha * x0) / sigma - x0
+
+
+@pytest.mark.parametrize("name", ["vp-linear", "vp-scaled-linear"])
+def test_a_network_on_another_path_says_the_same_as_one_trained_there(name):
+    """x0 and eps of an exact denoiser of Gaussian data are known on every path."""
+    mean, spread, path = 0.3, 0.6, PATHS[name]()
+    rescaled = Rescaled(Denoiser(Exact(mean, spread), PATHS["linear"](), "velocity"), path)
+    x = start()
+    for level in (1, 30, 400, 999):
+        t = torch.tensor(level / 1000, dtype=torch.float64)
+        alpha, sigma = path.alpha(t), path.sigma(t)
+        gain = alpha * spread**2 / (alpha**2 * spread**2 + sigma**2)
+        x0 = mean + gain * (x - alpha * mean)
+        found = rescaled.read(rescaled.output(x, t, None), x, t)
+        torch.testing.assert_close(found.x0, x0)
+        torch.testing.assert_close(found.eps, (x - alpha * x0) / sigma)
+
+
+@pytest.mark.parametrize("steps", [2, 8, 20])
+def test_with_one_grid_of_noise_levels_first_order_sampling_is_the_same_on_every_path(steps):
+    """A straight path by itself buys nothing: DDIM and Euler on the linear path give what DDIM gives on any other.
+
+    The network is one of the linear path; on the schedule its times are those of the schedule's levels, carried over.
+    """
+    schedule, straight = PATHS["vp-linear"](), PATHS["linear"]()
+    trained = Denoiser(Exact(0.3, 0.6), straight, "velocity")
+    on_schedule = Rescaled(trained, schedule)
+    ts = sampling_times("trailing", steps, schedule)
+    carried = torch.cat([straight.time_at(schedule.log_snr(ts[:-1])), ts[-1:]])
+    x = start()
+    first = straight.sigma(carried[0]) / schedule.sigma(ts[0])
+    bent = ddim(lambda x, t: on_schedule.read(on_schedule.output(x, t, None), x, t), schedule, x, ts)
+    for sampler in (ddim, euler):
+        found = sampler(lambda x, t: trained(x, t, None), straight, first * x, carried)
+        torch.testing.assert_close(found, bent)

@@ -172,7 +172,10 @@ class Arm:
     eta: Share | None = None
     variance: Literal["small", "large"] | None = None
     reading: Literal["step", "beta", "ratio"] | None = None
-    spacing: Literal["trailing", "leading"] | None = None
+    spacing: Word | None = None
+    """trailing or leading, alone or as on another path: trailing@linear"""
+    path: Word | None = None
+    """sampled on, if not the one trained on"""
     interval: Annotated[list[LogSNR], Field(min_length=2, max_length=2)] | None = None
     rescale: Share | None = None
     precision: Precision | None = None
@@ -243,6 +246,7 @@ class Row:
     path: Word
     target: Word
     times: Word
+    """density of training times, uniform or logit-normal, alone or as on another path: logit-normal@linear"""
     lr: Rate
     samplers: Annotated[list[Word], Unlike()]
     guidance: Guided

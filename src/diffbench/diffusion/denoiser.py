@@ -34,9 +34,42 @@ class Denoiser(nn.Module):
             times = torch.full((len(x_t),), float(t), dtype=x_t.dtype, device=x_t.device)
         return self.net(x_t, 1000 * times, prompt).to(x_t.dtype)
 
+    def read(self, out: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
+        """Estimates of x0 and eps, each (B, C, H, W), from the network's output on x_t at t."""
+        return recover(self.target, self.path, out, x_t, t)
+
     def forward(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Prediction:
         """Estimates of x0 and eps, each (B, C, H, W)."""
-        return recover(self.target, self.path, self.output(x_t, t, prompt), x_t, t)
+        return self.read(self.output(x_t, t, prompt), x_t, t)
+
+
+class Rescaled:
+    """A denoiser on another path than the one it was trained on: its input is rescaled to the same log-SNR.
+
+    At one log-SNR, ``x_t`` of two paths differ by a factor, the ratio of their sigmas; x0 and eps are the same. Exact
+    but for the nearest level of a tabulated path.
+
+    Args:
+        denoiser: the trained denoiser.
+        path: the path that is sampled on.
+    """
+
+    def __init__(self, denoiser: Denoiser, path: Path):
+        self.denoiser, self.path = denoiser, path
+
+    def _own(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and the time as the network knows them."""
+        own = self.denoiser.path
+        time = own.time_at(self.path.log_snr(t)).to(t.dtype)
+        return column(own.sigma(time) / self.path.sigma(t), x_t) * x_t, time
+
+    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Tensor:
+        """The network's raw output, (B, C, H, W); arguments as those of ``Denoiser.output``."""
+        return self.denoiser.output(*self._own(x_t, t), prompt)
+
+    def read(self, out: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
+        """Estimates of x0 and eps, each (B, C, H, W), from the network's output on x_t at t."""
+        return self.denoiser.read(out, *self._own(x_t, t))
 
 
 def clamp(prediction: Prediction, path: Path, x_t: Tensor, t: Tensor) -> Prediction:

@@ -11,10 +11,11 @@ from diffbench.config.models import Params
 from diffbench.data import prompts
 from diffbench.design import Cell
 from diffbench.device import autocast
-from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.denoiser import Denoiser, Rescaled
 from diffbench.diffusion.guidance import Guided
+from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.samplers import SAMPLERS
-from diffbench.diffusion.times import SPACINGS
+from diffbench.diffusion.times import sampling_times
 
 
 def starts(count: int, side: int, seed: int, purpose: str, device: torch.device) -> Tensor:
@@ -41,9 +42,10 @@ def draw(
         return rng.image_noise(first, first + len(x), x.shape[1:], seed, purpose, "step", step, device=x.device)
 
     null = torch.full((prompts.LENGTH,), prompts.NULL, device=x.device)
-    guided = Guided(denoiser, prompt, null, cell.guidance, clip=clip, interval=cell.interval, share=cell.rescale)
-    ts = SPACINGS[cell.spacing](cell.steps, denoiser.path.levels)
-    return SAMPLERS[cell.sampler](guided, denoiser.path, x, ts, noise, **cell.options), guided.nfe
+    seen = denoiser if cell.path is None else Rescaled(denoiser, PATHS[cell.path]())
+    guided = Guided(seen, prompt, null, cell.guidance, clip=clip, interval=cell.interval, share=cell.rescale)
+    ts = sampling_times(cell.spacing, cell.steps, seen.path)
+    return SAMPLERS[cell.sampler](guided, seen.path, x, ts, noise, **cell.options), guided.nfe
 
 
 def quantise(x: Tensor, levels: int) -> np.ndarray:

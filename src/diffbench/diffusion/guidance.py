@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from diffbench.diffusion.denoiser import Denoiser, clamp
-from diffbench.diffusion.targets import Prediction, recover
+from diffbench.diffusion.denoiser import Denoiser, Rescaled, clamp
+from diffbench.diffusion.targets import Prediction
 
 
 def rescale(out: Tensor, cond: Tensor, share: float) -> Tensor:
@@ -48,7 +48,7 @@ class Guided:
 
     def __init__(
         self,
-        denoiser: Denoiser,
+        denoiser: Denoiser | Rescaled,
         prompt: Tensor | None,
         null: Tensor | None,
         scale: float = 1.0,
@@ -90,5 +90,5 @@ class Guided:
     def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
         """Estimates of x0 and eps at one time t, a scalar tensor."""
         path = self.denoiser.path
-        prediction = recover(self.denoiser.target, path, self.output(x_t, t), x_t, t)
+        prediction = self.denoiser.read(self.output(x_t, t), x_t, t)
         return clamp(prediction, path, x_t, t) if self.clip else prediction

@@ -1,9 +1,16 @@
-"""Times: where training looks, and where sampling steps."""
+"""Times: where training looks, and where sampling steps.
+
+A rule for times means another thing on every path, because each path reaches a noise level at a time of its own. So a
+rule may name a path, as in ``logit-normal@linear``: its times on that path are carried over to a row's own path by
+their log-SNR. Two rows with one such rule see the same noise levels, whatever their paths.
+"""
+
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from diffbench.diffusion.paths import Path
+from diffbench.diffusion.paths import PATHS, Path
 
 
 def uniform(u: Tensor) -> Tensor:
@@ -17,14 +24,6 @@ def logit_normal(u: Tensor) -> Tensor:
 
 
 DENSITIES = {"uniform": uniform, "logit-normal": logit_normal}
-
-
-def training_times(density: str, u: Tensor, path: Path) -> Tensor:
-    """Map uniform draws u in [0, 1) to training times on a path's levels, (B,) to (B,).
-
-    Densities are quantile functions of u, so rows with different densities train on the same draws.
-    """
-    return path.up_to_level(DENSITIES[density](u))
 
 
 def trailing(steps: int, levels: int | None) -> Tensor:
@@ -58,3 +57,52 @@ def leading(steps: int, levels: int | None) -> Tensor:
 
 
 SPACINGS = {"trailing": trailing, "leading": leading}
+
+
+@cache
+def _path(name: str) -> Path:
+    return PATHS[name]()
+
+
+def rule_and_path(name: str) -> tuple[str, str | None]:
+    """The rule, and the path that it names: None for a row's own."""
+    rule, _, path = name.partition("@")
+    return rule, path or None
+
+
+def training_times(density: str, u: Tensor, path: Path) -> Tensor:
+    """Map uniform draws u in [0, 1) to training times on a path's levels, (B,) to (B,).
+
+    Densities are quantile functions of u, so rows with different densities train on the same draws.
+
+    Args:
+        density: a key of DENSITIES, alone or with the path that it is meant on.
+    """
+    rule, other = rule_and_path(density)
+    t = DENSITIES[rule](u)
+    if other is not None:
+        meant = _path(other)
+        t = path.time_at(meant.log_snr(meant.up_to_level(t))).to(u.dtype)
+    return path.up_to_level(t)
+
+
+def sampling_times(spacing: str, steps: int, path: Path) -> Tensor:
+    """The S + 1 falling times of a sampler on a path, float64, (S + 1,), the last of them 0.
+
+    Args:
+        spacing: a key of SPACINGS, alone or with the path that it is meant on. A start at that path's noisiest time is
+            one at the noisiest time here, where both hold noise alone or nearly so.
+
+    Raises:
+        ValueError: more steps than the path tells apart.
+    """
+    rule, other = rule_and_path(spacing)
+    if other is None:
+        return SPACINGS[rule](steps, path.levels)
+    meant = _path(other)
+    ts = SPACINGS[rule](steps, meant.levels)
+    carried = torch.cat([path.time_at(meant.log_snr(ts[:-1])), ts[-1:]])  # no path but has its data at t = 0
+    carried[0] = torch.where(ts[0] == 1, 1.0, carried[0])
+    if bool((carried.diff() >= 0).any()):
+        raise ValueError(f"{steps} steps of {spacing} on a path without as many noise levels")
+    return carried

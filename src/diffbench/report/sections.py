@@ -86,6 +86,8 @@ def arms(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 text.format(value) for name, text in OPTIONS.items() if not_default(name, value := getattr(row, name))
             ]
             words += [f"{row.spacing} spacing"]
+            if not pd.isna(getattr(row, "path", None)):  # a column since 2.5
+                words.append(f"on the path {row.path}")
             if not pd.isna(row.interval_low):
                 words.append(f"guided for log-SNR from {row.interval_low:g} to {row.interval_high:g}")
             seeds = cells[(cells.paradigm == key) & (cells.arm == row.arm)]

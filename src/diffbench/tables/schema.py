@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-VERSION = "2.4"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.5"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -161,7 +161,8 @@ TABLES = {
             Column("eta", "number", "", "share of the DDPM noise that DDIM injects"),
             Column("variance", "string", "", "of the ancestral sampler: small or large"),
             Column("reading", "string", "", "what dt of the article's update stands for"),
-            Column("spacing", "string", "", "of the times: trailing, or leading as in Stable Diffusion"),
+            Column("spacing", "string", "", "of the times: trailing or leading; after @ the path meant"),
+            Column("path", "string", "", "sampled on, where it is not the one trained on"),
             Column("interval_low", "number", "", "log-SNR below which guidance is off"),
             Column("interval_high", "number", "", "log-SNR above which guidance is off"),
             Column("rescale", "number", "1", "share of the output rescaled to the conditional one's spread"),
@@ -249,7 +250,7 @@ TABLES = {
             Column("network", "string", "", "network"),
             Column("path", "string", "", "probability path"),
             Column("target", "string", "", "what the network predicts"),
-            Column("times", "string", "", "density of training times"),
+            Column("times", "string", "", "density of training times; after @ the path meant"),
             Column("conditional", "boolean", "", "trained with prompts"),
             Column("parameters", "integer", "", "trained parameters"),
             Column("macs", "integer", "MAC", "multiply-accumulates of one evaluation of one image"),
