@@ -7,6 +7,7 @@ from diffbench import config, design
 from diffbench.runtime.places import Places
 from diffbench.stages.aggregate import arm_row, chosen_guidance, ranked, summary
 from diffbench.tables import pictures, schema, store
+from diffbench.tables.factors import effects
 
 
 def scores(index: int, seed: int, steps: int, asked: bool) -> dict[str, float]:
@@ -106,6 +107,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
             | summary(cells, key, guidance, 2 * 0.5)
         )
+    rows["effects"] = effects(cells, store.frame("arms", rows["arms"]), store.frame("paradigms", rows["paradigms"]))
     frames = {name: store.frame(name, rows[name]) for name in schema.TABLES}
     frames |= {"paradigms": ranked(frames["paradigms"])}
     store.write(Places(params.name).tables, frames)  # which the page carries in itself

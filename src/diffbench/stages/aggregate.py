@@ -10,6 +10,7 @@ from diffbench.design import ARMS, Cell
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
 from diffbench.tables import layout, provenance, schema, store
+from diffbench.tables.factors import effects
 from diffbench.tables.intervals import interval
 
 
@@ -186,6 +187,7 @@ def run(params: Params) -> None:
         "seeds": ", ".join(map(str, params.seeds)),
         "table schema": schema.VERSION,
     }
+    rows["effects"] = effects(cells, store.frame("arms", rows["arms"]), store.frame("paradigms", rows["paradigms"]))
     rows["provenance"] = [{"key": key, "value": value} for key, value in facts.items()]
     frames = {name: store.frame(name, own) for name, own in rows.items()}
     frames["paradigms"] = ranked(frames["paradigms"])
