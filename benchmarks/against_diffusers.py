@@ -26,7 +26,7 @@ from common import Ratio, alternate, arguments, circumstances, dataset, measured
 from torch import Tensor, nn
 
 from diffbench.config.models import Params
-from diffbench.data import prompts
+from diffbench.data import vocabulary
 from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.device import autocast
@@ -160,7 +160,7 @@ class Theirs(nn.Module):
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor) -> Tensor:
         """Noisy images (B, 1, H, W), their times (B,) and our prompts (B, 3) to (B, 1, H, W)."""
         if self.network == "dit":
-            labels = torch.where(prompt[:, 0] == prompts.NULL, 10, prompt[:, 0])
+            labels = torch.where(prompt[:, 0] == vocabulary.NULL, 10, prompt[:, 0])
             return self.net(x, timestep=t, class_labels=labels, return_dict=False)[0]
         words = self.words(prompt)
         if self.network == "unet":
@@ -190,7 +190,7 @@ def training(theirs: Theirs, trainer: Trainer, where: torch.device) -> Callable[
         x0, prompt = trainer.images[index], trainer.prompts[index]
         noise = torch.randn_like(x0)
         whole = torch.rand(len(x0), 1, device=where) < settings.prompt_drop
-        prompt = torch.where(whole, prompts.NULL, prompt)
+        prompt = torch.where(whole, vocabulary.NULL, prompt)
         if flow:
             share = torch.randn(len(x0), device=where).sigmoid()
             t, sigma = levels * share, share[:, None, None, None]
@@ -213,7 +213,7 @@ def sampling(
     theirs: Theirs, prompt: Tensor, start: Tensor, steps: int, params: Params, where: torch.device
 ) -> Callable[[], Tensor]:
     """A guided pipeline's loop, from noise (B, 1, H, W)."""
-    null = torch.full_like(prompt, prompts.NULL)
+    null = torch.full_like(prompt, vocabulary.NULL)
     both = torch.cat([null, prompt])
 
     def draw() -> Tensor:

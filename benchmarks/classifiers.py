@@ -19,11 +19,11 @@ from diffbench.data import splits
 from diffbench.data.captions import captions
 from diffbench.device import prepare
 from diffbench.evaluation import classifier as judge
+from diffbench.evaluation.fitting import fit
 from diffbench.evaluation.metrics import adherence, frechet, manifold
 from diffbench.evaluation.metrics.sets import Real, Samples
 from diffbench.runtime import npz
 from diffbench.runtime.places import Places
-from diffbench.stages.classifier import fit
 
 FAMILIES = (frechet.family, manifold.family, adherence.family)
 SCORES = ("fid", "recall", "digit_error")

@@ -16,8 +16,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from diffbench import config, device, runs  # noqa: E402
-from diffbench.data import prompts, splits  # noqa: E402
+from diffbench import config, device, meters, runs  # noqa: E402
+from diffbench.data import splits, vocabulary  # noqa: E402
 from diffbench.data.sources import image_side  # noqa: E402
 from diffbench.runtime import hardware  # noqa: E402
 from diffbench.tables import provenance  # noqa: E402
@@ -67,10 +67,10 @@ def alternate(
     for _ in range(rounds):
         taken = []
         for call in (ours, theirs):
-            hardware.synchronise(where)
+            meters.synchronise(where)
             started = time.perf_counter()
             call()
-            hardware.synchronise(where)
+            meters.synchronise(where)
             taken.append(time.perf_counter() - started)
         pairs.append((taken[0], taken[1]))
     return pairs
@@ -110,7 +110,7 @@ def dataset(params: config.Params, count: int = 2000) -> splits.Dataset:
     labels = np.arange(count) % 10
     images = generator.integers(0, 256, (count, image_side(params), image_side(params)), dtype=np.uint8)
     bounds = np.stack([np.tile([1.0, 2.0], (10, 1))] * 2)
-    captions = np.stack([labels, np.full(count, prompts.ANY_WEIGHT), np.full(count, prompts.ANY_SLANT)], axis=1)
+    captions = np.stack([labels, np.full(count, vocabulary.ANY_WEIGHT), np.full(count, vocabulary.ANY_SLANT)], axis=1)
     split = splits.Split(images, labels, captions)
     return splits.Dataset(split, split, split, bounds, 256, tuple("0123456789"))
 

@@ -37,10 +37,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffbench import design, device, runs
+from diffbench import design, device, meters, runs
 from diffbench.config.models import Paradigm, Params
 from diffbench.data import splits
-from diffbench.data.sources import image_side
+from diffbench.data.sources import SOURCES, image_side
 from diffbench.design import Cell
 from diffbench.diffusion import generate, model
 from diffbench.diffusion.denoiser import Denoiser
@@ -49,11 +49,10 @@ from diffbench.evaluation import classifier as judge
 from diffbench.evaluation import metrics
 from diffbench.evaluation.metrics.sets import Real, Samples
 from diffbench.pipeline import jobs
-from diffbench.runtime import hardware
 from diffbench.training.snapshots import images_at_snapshots
 from diffbench.training.trainer import Trainer
 
-TRAIN = {"mnist": 55_000, "digits": 1100}  # training images of each source
+TEST = {"mnist": 10_000, "fashion-mnist": 10_000, "digits": 400}  # images of the sources' test splits
 SCALE = 2.0  # guidance of the timed sampling step
 H200 = {"bf16": 989e12, "float32": 67e12, "float64": 67e12, "bytes": 4.8e12}  # dense peaks of NVIDIA's data sheet
 
@@ -160,10 +159,10 @@ def fastest(call: Callable[[], object], where: torch.device, rounds: int) -> flo
     """The least seconds of several calls: what the device can do when nothing disturbs it."""
     times = []
     for _ in range(rounds + 1):
-        hardware.synchronise(where)
+        meters.synchronise(where)
         started = time.perf_counter()
         call()
-        hardware.synchronise(where)
+        meters.synchronise(where)
         times.append(time.perf_counter() - started)
     return min(times[1:])
 
@@ -172,12 +171,17 @@ def middle(call: Callable[[], object], where: torch.device, rounds: int) -> floa
     """The median seconds of several calls, after two that settle."""
     times = []
     for _ in range(rounds + 2):
-        hardware.synchronise(where)
+        meters.synchronise(where)
         started = time.perf_counter()
         call()
-        hardware.synchronise(where)
+        meters.synchronise(where)
         times.append(time.perf_counter() - started)
     return statistics.median(times[2:])
+
+
+def training_images(params: Params) -> int:
+    """Images of the training split."""
+    return SOURCES[params.data.source].count - TEST[params.data.source] - params.data.validation
 
 
 def rates(where: torch.device, precision: str, rounds: int = 5) -> tuple[float, float]:
@@ -502,14 +506,14 @@ def main(argv: list[str] | None = None) -> int:
     facts = circumstances(params, where)
     print("\n".join(f"{key}: {value}" for key, value in facts.items()), end="\n\n")
     if options.scoring:
-        scored = scoring(params, where, TRAIN[params.data.source], 1)
+        scored = scoring(params, where, training_images(params), 1)
         show_scoring(scored)
         write(options.json, facts, {"scoring": scored})
         return 0
     matrix, copy = rates(where, params.compute.precision)
     steps = {key: steps_of(params, key, where, options.rounds) for key in dict.fromkeys(kinds(params).values())}
     show_floors(steps, matrix, copy)
-    scored = scoring(params, where, TRAIN[params.data.source], 1 if params.data.source == "mnist" else 3)
+    scored = scoring(params, where, training_images(params), 1 if training_images(params) > 10_000 else 3)
     show_scoring(scored)
     start = start_up()
     print(f"start of a job: {start:.2f} s")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
 from diffbench.config.checks import show
-from diffbench.config.presets import EXTENSIONS
+from diffbench.config.presets import EXTENSION_KINDS, EXTENSIONS, extension_files
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 
@@ -18,9 +18,13 @@ def load_extensions() -> None:
     """Import the Python files in the folders of workflow/extensions, once; they register parts of their own.
 
     Raises:
-        UserError: a file cannot be imported.
+        UserError: a file cannot be imported, or lies in a folder of no kind, whose edits would run nothing again.
     """
-    for path in sorted(EXTENSIONS.glob("*/*.py")):
+    for path in extension_files():
+        if path.relative_to(EXTENSIONS).parts[0] not in EXTENSION_KINDS:
+            raise UserError(f"{path}: no kind of extension; allowed folders: {', '.join(EXTENSION_KINDS)}")
+        if path.suffix != ".py" or path.parent.parent != EXTENSIONS:  # what an extension imports or reads itself
+            continue
         name = f"diffbench_extensions.{path.parent.name}.{path.stem}"
         if name in sys.modules or path.stem == "__init__":
             continue

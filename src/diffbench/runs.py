@@ -3,7 +3,7 @@
 from diffbench import parts
 from diffbench.config import checks
 from diffbench.config.models import Params, build
-from diffbench.config.presets import FULL, PARAMS, PRESETS, preset, raw
+from diffbench.config.presets import FULL, PARAMS, PRESETS, is_own, preset, raw
 from diffbench.errors import UserError, printable
 from diffbench.runtime.hardware import cuda_devices
 from diffbench.runtime.yaml_file import read_yaml
@@ -28,8 +28,7 @@ def load(run: str) -> Params:
     """
     parts.load_extensions()
     params = raw(run)
-    own = read_yaml(PARAMS).get("name") == run
-    check(params, str(PARAMS) if own else str(PRESETS / f"{run}.yaml"))
+    check(params, str(PARAMS) if is_own(run) else str(PRESETS / f"{run}.yaml"))
     return build(params)
 
 

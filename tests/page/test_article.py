@@ -14,7 +14,7 @@ from test_compare import save
 from diffbench import cli, runs
 from diffbench.claims.judge import judge_all
 from diffbench.claims.load import load
-from diffbench.data.prompts import VOCABULARY
+from diffbench.data.vocabulary import VOCABULARY
 from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.samplers import ddim, euler
 from diffbench.diffusion.targets import recover, target

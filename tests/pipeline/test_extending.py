@@ -72,3 +72,12 @@ def test_an_extension_that_breaks_is_one_line(workplace):
     (folder / "bad_part.py").write_text("import nothing_of_the_kind\n")
     with pytest.raises(UserError, match=r"bad_part.py: cannot be imported \(ModuleNotFoundError"):
         runs.load("smoke")
+
+
+def test_an_extension_of_no_kind_is_refused(workplace):
+    """No stage would be run again after an edit of it."""
+    folder = workplace / "workflow/extensions/paths"
+    folder.mkdir(parents=True)
+    (folder / "cosine.py").touch()
+    with pytest.raises(UserError, match="no kind of extension; allowed folders: metrics, networks, samplers"):
+        runs.load("smoke")

@@ -386,11 +386,16 @@ def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_
 
 
 @pytest.mark.parametrize(
-    "half, message",
-    [("", "validation failed"), ("stages: {data: [", "is invalid"), ("\0" * 4096, "structure is corrupted")],
-    ids=["empty", "cut", "after a power cut"],
+    "half, message, code",
+    [
+        ("", "validation failed", 2),
+        ("stages: {data: [", "is invalid", 2),
+        ("\0" * 4096, "structure is corrupted", 2),
+        ("stages:\n  data:\n", "validation failed", 1),  # seen only when it is read, at the end of a run
+    ],
+    ids=["empty", "cut", "after a power cut", "cut at the end of a line"],
 )
-def test_a_half_written_lock_file_of_dvc_is_refused_and_written_anew_once_deleted(both, tmp_path, half, message):
+def test_a_half_written_lock_file_of_dvc_is_refused_and_written_anew_once_deleted(both, tmp_path, half, message, code):
     """What the README says of it; no more is lost than dvc.lock."""
     clone = fresh(both, tmp_path)
     assert f"`{message}`" in " ".join((ROOT / "README.md").read_text().split())
@@ -398,8 +403,8 @@ def test_a_half_written_lock_file_of_dvc_is_refused_and_written_anew_once_delete
     assert message in run("dvc", "repro", cwd=clone, code=255)
     manifest = clone / "results/smoke/manifest.json"
     manifest.unlink()
-    said = run("snakemake", "--cores", "1", "smoke", cwd=clone, code=1)
-    assert f"{engines.DVC_LOCK}: half-written by a DVC that was killed; delete it" in said
+    said = run("snakemake", "--cores", "1", "smoke", cwd=clone, code=code)
+    assert f"{engines.DVC_LOCK}: half-written, as by a DVC that was killed; delete it" in said
     (clone / engines.DVC_LOCK).unlink()
     run("snakemake", "--cores", "1", "smoke", cwd=clone)
     assert "up to date" in run("dvc", "repro", cwd=clone)

@@ -62,12 +62,14 @@ def add_paradigm(clone):
     edit_params(clone, "paradigms.extra", rows["sd1"] | {"label": "Another"})
 
 
-def edit_source(name, old, new):
+def edit_source(name, old, new, time=None):
     def apply(clone):
         path = clone / "src/diffbench" / name
         text = path.read_text()
         assert text.count(old) >= 1, old
         path.write_text(text.replace(old, new))
+        if time is not None:
+            os.utime(path, (time, time))
 
     return apply
 
@@ -151,6 +153,23 @@ CHANGES = {
                     "return 2 * features, self.head(features)"),
         jobs(classifier=1, reference=1, evaluate=ALL_ROWS, convergence=ALL_ROWS),
         {"classifier": 1, "reference": 1, "evaluate": 5, "convergence": 5, "manifest": 1},
+    ),
+    "the grey levels that networks see": (
+        edit_source("data/splits.py", ".sub_(1)", ""),
+        jobs(classifier=1, reference=1, train=ALL_ROWS, sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS,
+             probe=ALL_ROWS),
+        {"classifier": 1, "reference": 1, "train": 5, "sample": 14, "evaluate": 5, "convergence": 5, "probe": 5,
+         "manifest": 1},
+    ),
+    "code copied with its old times": (
+        edit_source("diffusion/generate.py", "(levels - 1)).round()", "(levels - 1)).floor()", time=0),
+        jobs(sample=14, evaluate=ALL_ROWS, convergence=ALL_ROWS, probe=ALL_ROWS),
+        {"sample": 14, "convergence": 5, "probe": 5, "manifest": 1},
+    ),
+    "another data set": (
+        append("src/diffbench/data/sources/__init__.py", "\n# an edit\n"),
+        {"manifest": 1, "smoke": 1},
+        {"data": 1, "claims": 1, "report": 1, "manifest": 1},
     ),
     "how the README is written": (
         append("src/diffbench/report/readme.py", "\n# an edit\n"),

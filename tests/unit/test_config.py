@@ -1,5 +1,6 @@
 """Params: presets, overlays, and a line for every mistake before anything runs."""
 
+import datetime
 import json
 import math
 import shutil
@@ -126,6 +127,10 @@ MISTAKES = [
     ("seeds", [], "seeds: [] is empty; at least 1 needed"),
     ("seeds", [0, 0], "seeds: [0, 0] holds a value twice"),
     ("seeds", 3, "seeds: 3 is not a list"),
+    ("convergence.within", [2, 2.0], "convergence.within: [2, 2.0] holds a value twice"),
+    ("sampling.guidance.everywhere", [1, 1.0], "sampling.guidance.everywhere: [1, 1.0] holds a value twice"),
+    ("sampling.images", "1e5", 'sampling.images: "1e5" is not an integer (YAML reads this as text; write it as 100000'),
+    ("compute.threads", {datetime.date(2026, 1, 1): 1}, "compute.threads: {datetime.date(2026, 1, 1): 1} is"),
     ("paradigms", {}, "paradigms: is empty; at least 1 needed"),
     ("paradigms.sd1", None, "paradigms.sd1: null is not a mapping"),
     ("sampling.steps", [], "sampling.steps: [] is empty"),

@@ -14,8 +14,8 @@ from diffbench.data import prompts, splits
 from diffbench.data.sources import SOURCES, digits, fashion_mnist, idx, mnist
 from diffbench.diffusion.generate import quantise
 from diffbench.errors import UserError
+from diffbench.evaluation import fitting
 from diffbench.runtime import npz
-from diffbench.stages import classifier
 from diffbench.stages.data import prepare
 
 
@@ -165,6 +165,6 @@ def test_real_mnist_and_its_classifier(tmp_path, at_root):
     assert [len(getattr(dataset, name).labels) for name in splits.SPLITS] == [55_000, 5000, 10_000]
     assert dataset.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     settings = Classifier(epochs=2, batch_size=128, lr=0.002, channels=[32, 64], features=128)
-    net = classifier.fit(settings, dataset, torch.device("cpu"))
+    net = fitting.fit(settings, dataset, torch.device("cpu"))
     images, labels = splits.to_float(dataset.test.images), torch.from_numpy(dataset.test.labels)
-    assert classifier.accuracy(net, images, labels) >= 0.985
+    assert fitting.accuracy(net, images, labels) >= 0.985

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from diffbench import runs
-from diffbench.data.prompts import NULL
 from diffbench.data.sources import image_side
+from diffbench.data.vocabulary import NULL
 from diffbench.diffusion import model
 from diffbench.diffusion.networks import NETWORKS
 from diffbench.diffusion.networks.dit import patchify, unpatchify

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffbench.data import prompts
+from diffbench.data import prompts, vocabulary
 
 
 def bar(lean: float = 0.0, thickness: int = 2, side: int = 28) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_words_are_terciles_within_a_digit():
     captions = prompts.caption(images, labels, bounds)
     assert np.array_equal(captions[:, 0], labels)
     for digit in range(10):
-        slants = captions[labels == digit, 2] - prompts.FIRST_SLANT
+        slants = captions[labels == digit, 2] - vocabulary.FIRST_SLANT
         assert np.bincount(slants, minlength=3) == pytest.approx([30, 30, 30], abs=2)
         order = np.argsort(leans[labels == digit])
         assert slants[order][0] == 0 and slants[order][-1] == 2
@@ -72,9 +72,10 @@ def test_words_are_terciles_within_a_digit():
 
 
 def test_words_have_their_own_tokens():
-    assert len(set(prompts.VOCABULARY)) == len(prompts.VOCABULARY) == 19
+    assert len(set(vocabulary.VOCABULARY)) == len(vocabulary.VOCABULARY) == 19
     named = [
-        prompts.VOCABULARY[i] for i in (prompts.FIRST_WEIGHT, prompts.ANY_WEIGHT, prompts.FIRST_SLANT, prompts.NULL)
+        vocabulary.VOCABULARY[i]
+        for i in (vocabulary.FIRST_WEIGHT, vocabulary.ANY_WEIGHT, vocabulary.FIRST_SLANT, vocabulary.NULL)
     ]
     assert named == ["light", "any weight", "left-slanted", "null"]
 

@@ -1,7 +1,9 @@
 """What a stage's sources are: all that it imports but the plumbing; and which rooms may know of which."""
 
 import ast
+import dataclasses
 import inspect
+import json
 import shutil
 import subprocess
 import sys
@@ -10,17 +12,20 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from diffbench import runs
 from diffbench.cli import STAGES
 from diffbench.config import models
+from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.pipeline import dag, sources
+from diffbench.pipeline.jobs import jobs
 from diffbench.stages import train
 
 PACKAGE = ROOT / "src/diffbench"
 # A room may import from itself and from those before it.
 ORDER = (
-    "errors", "runtime", "config", "rng", "device", "design", "tables", "data", "diffusion", "training", "evaluation",
-    "parts", "runs", "claims", "compare", "report", "pipeline", "stages", "cli", "__main__", "__init__",
+    "errors", "runtime", "config", "rng", "device", "meters", "design", "tables", "data", "diffusion", "training",
+    "evaluation", "parts", "runs", "claims", "compare", "report", "pipeline", "stages", "cli", "__main__", "__init__",
 )  # fmt: skip
 NEVER = {"pipeline": {"claims", "compare", "report", "training", "evaluation"}, "report": {"training", "runs", "parts"}}
 
@@ -59,6 +64,32 @@ def test_params_hold_values_only():
         if isinstance(value, property) or (inspect.isfunction(value) and not name.startswith("__"))
     }
     assert own == set()
+    defaults = {
+        f"{kind.__name__}.{field.name}": field.default
+        for kind in params
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    }
+    assert defaults and set(defaults.values()) == {None}, "another default would be a value that no engine tracks"
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-small", "digits", "smoke"])
+def test_params_are_what_is_written(at_root, name):
+    """What reading makes of a value decides numbers and is tracked by no engine, so it makes nothing of it."""
+    params = runs.load(name)
+    for key, raw in params.raw.items():
+        built = getattr(params, key)
+        if key == "paradigms":
+            built = {row: {k: v for k, v in vars(own).items() if k != "id"} for row, own in built.items()}
+        found = json.loads(json.dumps(built, default=lambda value: vars(value)))
+        assert without_none(found) == without_none(raw), key
+
+
+def without_none(value):
+    """Nested mappings without the keys that hold nothing."""
+    if isinstance(value, dict):
+        return {key: without_none(own) for key, own in value.items() if own is not None}
+    return value
 
 
 def reached_by_plumbing() -> set[str]:
@@ -85,8 +116,9 @@ print(*files, sep="\\n")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {Path(line).relative_to(PACKAGE).as_posix() for line in done.stdout.split()}
+    own = reached_by_plumbing() if stage in ("data", "manifest") else set()  # which ask for the disk and for records
     decisive = {name for name in loaded if room(name) not in sources.PLUMBING and not sources.says_nothing(name)}
-    assert decisive - reached_by_plumbing() <= set(sources.modules(stage)) and f"stages/{stage}.py" in decisive
+    assert decisive - own <= set(sources.modules(stage)) and f"stages/{stage}.py" in decisive
 
 
 def test_checking_params_does_not_wait_for_what_it_does_not_use():
@@ -96,6 +128,8 @@ import sys
 from diffbench import runs
 from diffbench.pipeline import disk, engines
 from diffbench.tables import layout
+import diffbench.cli
+assert "torch" not in sys.modules
 runs.load("digits")
 print(*{"pandas", "pyarrow", "scipy", "sklearn", "torchvision"} & set(sys.modules))
 """
@@ -109,6 +143,7 @@ FOLLOWS = {  # an edit of a module: the stages that run again
     "evaluation/classifier.py": {"classifier", "reference", "evaluate", "convergence", "tune"},
     "data/splits.py": {"classifier", "reference", "train", "sample", "evaluate", "convergence", "probe", "tune"},
     "data/sources/mnist.py": {"data", "claims", "report"},  # the two know what data sets there are
+    "meters.py": {"train", "sample", "tune"},
     "training/ema.py": {"train", "tune"},
     "training/snapshots.py": {"train", "convergence", "tune"},
     "report/templates/page.css": {"report", "manifest"},
@@ -127,17 +162,29 @@ def test_an_edit_runs_what_it_decides(module):
     }
 
 
+def test_of_data_sets_a_run_rests_on_its_own():
+    """Snakemake would train everything anew for a set that another run reads."""
+    for stage in ("data", "claims", "report"):
+        own, every = set(sources.modules(stage, "digits")), set(sources.modules(stage))
+        assert own < every and "data/sources/digits.py" in own
+        assert {"data/sources/__init__.py", "data/sources/mnist.py", "data/sources/idx.py"} <= every - own
+    assert {sources.data_set(name) for name in SOURCES} <= set(sources.modules("data")), "named as their files are"
+
+
 @pytest.fixture
 def copied(tmp_path, monkeypatch):
     """A copy of the package to edit, of which the sources are read."""
     package = tmp_path / "diffbench"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sources, "PACKAGE", package)
-    monkeypatch.setattr(train, "PACKAGE", package)
-    for cached in (sources.imported, sources.modules):
-        cached.cache_clear()
+    forget()
     yield package
-    for cached in (sources.imported, sources.modules):
+    forget()
+
+
+def forget() -> None:
+    """Forget what was read of the sources, as a new process has."""
+    for cached in (sources.imported, sources.modules, sources.code_hash):
         cached.cache_clear()
 
 
@@ -166,15 +213,18 @@ def test_an_import_that_cannot_be_followed_is_refused(copied):
 def test_a_resume_point_is_kept_until_training_changes(smoke, places, copied):
     import torch
 
-    def key():
+    def key(smoke=smoke):
+        forget()
         return train.resume_key(smoke, smoke.paradigms["sd1"], 0, torch.device("cpu"))
 
     before = key()
-    with (copied / "report/readme.py").open("a") as file:
-        file.write("# a comment\n")
+    for name in ("report/readme.py", "cli.py", "runs.py", "config/checks.py", "stages/sample.py", "design.py"):
+        with (copied / name).open("a") as file:
+            file.write("# a comment\n")
     assert key() == before
+    often = dataclasses.replace(smoke.training, checkpoint_seconds=0.5)
+    assert key(dataclasses.replace(smoke, training=often)) == before, "how often it is written is not what it holds"
     edited(copied / "data/splits.py", ".sub_(1)", "")
-    sources.modules.cache_clear()
     assert key() != before
 
 
@@ -191,6 +241,13 @@ def test_an_older_dvc_yaml_is_refused_and_mended(workplace):
     with pytest.raises(UserError, match="python -m diffbench dag --write"):
         dag.refuse_older()
     assert dag.write() and path.read_text() == text and not dag.write()
+
+
+def test_stages_of_the_users_own_are_left_alone(workplace):
+    path = workplace / "dvc.yaml"
+    path.write_text(f"{path.read_text()}\n\n  slides:\n    cmd: make slides\n    deps:\n      - a.py\n    outs: [b]\n")
+    dag.refuse_older()
+    assert "slides" not in {job.name for job in jobs(runs.load("smoke"))} and not dag.write()
 
 
 def test_only_plain_imports_are_used():

@@ -13,7 +13,7 @@ import torch
 
 from diffbench import design
 from diffbench.config.models import Training
-from diffbench.data import captions, prompts, splits
+from diffbench.data import captions, splits, vocabulary
 from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.device import prepare
@@ -161,13 +161,13 @@ def test_words_and_prompts_are_dropped_at_their_rates():
     )  # fmt: skip
     prompt = torch.tensor([[4, 11, 15]]).expand(50_000, 3)
     dropped = drop_words(prompt, settings, torch.Generator().manual_seed(0))
-    null = (dropped == prompts.NULL).all(1)
+    null = (dropped == vocabulary.NULL).all(1)
     assert float(null.double().mean()) == pytest.approx(0.1, abs=0.01)
-    assert ((dropped == prompts.NULL).any(1) == null).all(), "a prompt is dropped whole"
+    assert ((dropped == vocabulary.NULL).any(1) == null).all(), "a prompt is dropped whole"
     kept = dropped[~null]
     assert (kept[:, 0] == 4).all(), "the digit is never dropped alone"
-    assert float((kept[:, 1] == prompts.ANY_WEIGHT).double().mean()) == pytest.approx(0.2, abs=0.01)
-    assert float((kept[:, 2] == prompts.ANY_SLANT).double().mean()) == pytest.approx(0.2, abs=0.01)
+    assert float((kept[:, 1] == vocabulary.ANY_WEIGHT).double().mean()) == pytest.approx(0.2, abs=0.01)
+    assert float((kept[:, 2] == vocabulary.ANY_SLANT).double().mean()) == pytest.approx(0.2, abs=0.01)
 
 
 def test_draws_of_time_are_uniform_and_even():

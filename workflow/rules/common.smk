@@ -73,8 +73,13 @@ def tracked(*keys):
 
 def sources(stage):
     """Files whose change makes a stage run again: the sources that decide what it writes, and parts from outside."""
-    own = [file.as_posix() for folder in source_files.extensions(stage) for file in sorted(folder.glob("*.py"))]
-    return source_files.sources(stage) + own
+    added = [path.as_posix() for path in source_files.extended(stage)]
+    return lambda wildcards: source_files.sources(stage, params_of(wildcards.run).data.source) + added
+
+
+def code(stage):
+    """A hash of those files: Snakemake looks at times first, which are old in a tree that was copied with them."""
+    return lambda wildcards: source_files.code_hash(stage, params_of(wildcards.run).data.source)
 
 
 def gpus(wildcards):

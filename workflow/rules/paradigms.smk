@@ -21,6 +21,7 @@ rule train:
     resources:
         gpu=gpus,
     params:
+        code=code("train"),
         tracked=tracked(
             "compute",
             "paradigms.{paradigm}.conditional",
@@ -53,6 +54,7 @@ rule sample:
     resources:
         gpu=gpus,
     params:
+        code=code("sample"),
         tracked=sample_keys,
     shell:
         "python -m diffbench sample {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed}"
@@ -80,6 +82,7 @@ rule evaluate:
     resources:
         gpu=gpus,
     params:
+        code=code("evaluate"),
         tracked=tracked(
             "compute",
             "evaluation",
@@ -112,6 +115,7 @@ rule convergence:
     resources:
         gpu=gpus,
     params:
+        code=code("convergence"),
         tracked=tracked(
             "compute",
             "convergence",
@@ -142,6 +146,7 @@ rule probe:
     resources:
         gpu=gpus,
     params:
+        code=code("probe"),
         tracked=tracked("compute", "probe", "sampling.clip", "sampling.images"),
     shell:
         "python -m diffbench probe {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"

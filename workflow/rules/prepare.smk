@@ -13,6 +13,7 @@ rule data:
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("data"),
         tracked=tracked("data"),
     shell:
         "python -m diffbench data {wildcards.run} > {log} 2>&1"
@@ -34,6 +35,7 @@ rule classifier:
     resources:
         gpu=gpus,
     params:
+        code=code("classifier"),
         tracked=tracked("classifier", "compute"),
     shell:
         "python -m diffbench classifier {wildcards.run} > {log} 2>&1"
@@ -56,6 +58,7 @@ rule reference:
     resources:
         gpu=gpus,
     params:
+        code=code("reference"),
         tracked=tracked("compute", "evaluation", "sampling.images"),
     shell:
         "python -m diffbench reference {wildcards.run} > {log} 2>&1"

@@ -29,6 +29,7 @@ rule aggregate:
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("aggregate"),
         # All but the search for learning rates: provenance holds a hash of them.
         tracked=tracked(
             "classifier",
@@ -69,6 +70,7 @@ rule claims:
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("claims"),
         tracked=tracked("data", "paradigms", "seeds"),
     shell:
         "python -m diffbench claims {wildcards.run} > {log} 2>&1"
@@ -100,6 +102,7 @@ rule report:
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("report"),
         tracked=tracked("convergence", "data", "name", "paradigms", "probe", "sampling", "seeds", "training"),
     shell:
         "python -m diffbench report {wildcards.run} > {log} 2>&1"
@@ -112,7 +115,7 @@ rule manifest:
         "reports/{run}/report.html",
         records,
         "workflow/claims.yaml",
-        sorted(path.as_posix() for path in params_files.EXTENSIONS.glob("*/*.py")),
+        [path.as_posix() for path in params_files.extension_files()],
         sorted(path.as_posix() for path in Path("src/diffbench").rglob("*") if path.suffix in provenance.SUFFIXES),
     output:
         "results/{run}/manifest.json",
@@ -121,6 +124,7 @@ rule manifest:
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=provenance.source_hash(),
         tracked=lambda wildcards: {"params.yaml": json.dumps(params_of(wildcards.run).raw, sort_keys=True)},
     shell:
         "python -m diffbench manifest {wildcards.run} > {log} 2>&1"

@@ -18,6 +18,7 @@ rule tune:
     resources:
         gpu=gpus,
     params:
+        code=code("tune"),
         tracked=tracked(
             "compute",
             "paradigms.{paradigm}.conditional",

@@ -32,7 +32,10 @@ STAGES = (
 
 def show(value: Any) -> str:
     """A value as an error shows it."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except TypeError:  # a key that YAML reads as a date or as bytes
+        text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -86,7 +89,8 @@ def _explain(error: Any) -> str:
         if kind in ("int_type", "float_type") and isinstance(value, str):
             with suppress(ValueError):
                 float(value)
-                hint = " (YAML reads this as text; write it as 0.002, not 2e-3, and without quotes)"
+                plain = "100000, not 1e5" if kind == "int_type" else "0.002, not 2e-3"
+                hint = f" (YAML reads this as text; write it as {plain}, and without quotes)"
         return f"{where}: {show(value)} is not {KINDS[kind]}{hint}"
     if kind == "finite_number":
         return f"{where}: {value} is not a finite number"

@@ -30,7 +30,7 @@ def _as_written(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 def _unlike(values: list) -> list:
-    if len({repr(value) for value in values}) < len(values):
+    if len(set(values)) < len(values):
         raise PydanticCustomError("unique", "each may stand once")
     return values
 

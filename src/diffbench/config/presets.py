@@ -13,9 +13,23 @@ from diffbench.runtime.yaml_file import read_yaml
 PARAMS = Path("params.yaml")
 PRESETS = Path("workflow/presets")
 EXTENSIONS = Path("workflow/extensions")
+EXTENSION_KINDS = ("metrics", "networks", "samplers")  # a folder for each
 CLAIMS = Path("workflow/claims.yaml")
 DAG = Path("dvc.yaml")
 FULL = "mnist"
+
+
+def extension_files(kind: str = "*") -> list[Path]:
+    """The files of parts from outside the package, of one kind or of all, but what editors and Python leave there."""
+    found = [path for folder in sorted(EXTENSIONS.glob(kind)) if folder.is_dir() for path in sorted(folder.rglob("*"))]
+    left = ("__pycache__", ".")
+    return [
+        path
+        for path in found
+        if path.is_file()
+        and not path.name.endswith("~")
+        and not any(part.startswith(left) for part in path.relative_to(EXTENSIONS).parts)
+    ]
 
 
 def overlay(base: Any, changes: Any) -> Any:
@@ -25,6 +39,11 @@ def overlay(base: Any, changes: Any) -> Any:
     merged = {key: overlay(value, changes[key]) if key in changes else value for key, value in base.items()}
     merged |= {key: value for key, value in changes.items() if key not in base}
     return {key: value for key, value in merged.items() if value is not None}
+
+
+def is_own(run: str) -> bool:
+    """Whether params.yaml bears a run's name; such a run is the only one that DVC knows."""
+    return read_yaml(PARAMS).get("name") == run
 
 
 def preset_names() -> list[str]:

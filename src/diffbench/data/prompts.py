@@ -9,16 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-DIGITS = [str(digit) for digit in range(10)]
-WEIGHTS = ["light", "regular", "bold"]
-SLANTS = ["left-slanted", "upright", "right-slanted"]
-VOCABULARY = [*DIGITS, *WEIGHTS, "any weight", *SLANTS, "any slant", "null"]
-LENGTH = 3  # digit, weight, slant
-FIRST_WEIGHT = VOCABULARY.index("light")
-ANY_WEIGHT = VOCABULARY.index("any weight")
-FIRST_SLANT = VOCABULARY.index("left-slanted")
-ANY_SLANT = VOCABULARY.index("any slant")
-NULL = VOCABULARY.index("null")
+from diffbench.data.vocabulary import DIGITS, FIRST_SLANT, FIRST_WEIGHT, VOCABULARY
+
 CHUNK = 5000  # images held as floats at once: of MNIST's 55,000 slant took 2 GB
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffbench import rng
 from diffbench.config.models import Params
-from diffbench.data import prompts
+from diffbench.data import vocabulary
 from diffbench.design import Cell
 from diffbench.device import autocast
 from diffbench.diffusion.denoiser import Denoiser, Rescaled
@@ -41,7 +41,7 @@ def draw(
     def noise(step: int) -> Tensor:
         return rng.image_noise(first, first + len(x), x.shape[1:], seed, purpose, "step", step, device=x.device)
 
-    null = torch.full((prompts.LENGTH,), prompts.NULL, device=x.device)
+    null = torch.full((vocabulary.LENGTH,), vocabulary.NULL, device=x.device)
     seen = denoiser if cell.path is None else Rescaled(denoiser, PATHS[cell.path]())
     guided = Guided(seen, prompt, null, cell.guidance, clip=clip, interval=cell.interval, share=cell.rescale)
     ts = sampling_times(cell.spacing, cell.steps, seen.path)

@@ -4,6 +4,7 @@
 on the device, samplers with one time on the CPU, whose coefficients then enter the device's kernels as plain numbers.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -35,6 +36,10 @@ class Path(ABC):
     def log_snr(self, t: Tensor) -> Tensor:
         """``log(alpha^2 / sigma^2)``, shape of ``t``: infinite where there is no noise, minus infinity without data."""
         return 2 * (self.alpha(t) / self.sigma(t)).log()
+
+    def log_snr_range(self) -> tuple[float, float]:
+        """The log-SNR of the noisiest and of the cleanest noise level but the data; infinite where t is continuous."""
+        return -math.inf, math.inf
 
     def up_to_level(self, t: Tensor) -> Tensor:
         """Times rounded up to the path's levels but 0, shape of ``t``; as they are where t is continuous."""
@@ -87,6 +92,11 @@ class TabulatedVP(Path):
     def sigma(self, t: Tensor) -> Tensor:
         """Square root of 1 - abar."""
         return self._read(self._on(t.device)[1], t)
+
+    def log_snr_range(self) -> tuple[float, float]:
+        """That of the last level and of the first."""
+        noisiest, cleanest = self.log_snr(torch.tensor([1.0, 1 / self.levels], dtype=torch.float64)).tolist()
+        return noisiest, cleanest
 
     def time_at(self, log_snr: Tensor) -> Tensor:
         """The level nearest in log-SNR."""

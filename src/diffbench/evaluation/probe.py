@@ -22,10 +22,7 @@ def levels_in(path: Path, axis: str, low: float, high: float, u: Tensor) -> Tens
 
 def covers(path: Path, low: float, high: float) -> bool:
     """Whether a path has all the noise levels of a bin of log-SNR."""
-    if path.levels is None:
-        return True
-    ends = torch.tensor([1 / path.levels, 1.0], dtype=torch.float64)
-    cleanest, noisiest = path.log_snr(ends).tolist()
+    noisiest, cleanest = path.log_snr_range()
     return noisiest <= low and high <= cleanest
 
 

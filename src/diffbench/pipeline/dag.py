@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from diffbench.config.presets import DAG
 from diffbench.errors import UserError
 from diffbench.pipeline.jobs import LAST, stage_of
-from diffbench.pipeline.sources import extensions, is_source, sources
+from diffbench.pipeline.sources import extensions, is_source, is_stage, sources
 from diffbench.runtime.files import replacing
 
 STAGE = re.compile(r"  ([\w-]+):$")
@@ -26,7 +26,7 @@ def _with_sources(lines: list[str]) -> Iterator[str]:
             pending = None
         if found := STAGE.match(line):
             stage = stage_of(found[1])
-        if line.startswith("    deps:") and "*" not in line and stage != LAST:
+        if line.startswith("    deps:") and "*" not in line and stage != LAST and is_stage(stage):
             pending = [*sources(stage), *(path.as_posix() for path in extensions(stage))]
         if pending is None or not (line.startswith(ENTRY) and is_source(line.removeprefix(ENTRY))):
             yield line
@@ -54,7 +54,7 @@ def refuse_older() -> None:
         UserError: it does.
     """
     text = DAG.read_text(encoding="utf-8")
-    if written(text) != text:
+    if written(text).rstrip() != text.rstrip():
         raise UserError(
             f"{DAG}: names other source files than the code has; run 'python -m diffbench dag --write' and the last "
             "command again"

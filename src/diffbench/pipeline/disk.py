@@ -7,11 +7,10 @@ from pathlib import Path
 
 from diffbench import design
 from diffbench.config.models import Params
-from diffbench.config.presets import PARAMS
+from diffbench.config.presets import is_own
 from diffbench.data.sources import SOURCES, image_side
 from diffbench.errors import UserError
 from diffbench.runtime.places import Places
-from diffbench.runtime.yaml_file import read_yaml
 
 CACHE = Path(".dvc/cache")
 FLOAT = 4  # bytes
@@ -51,12 +50,11 @@ def estimate(params: Params) -> dict[str, int]:
     source = SOURCES[params.data.source]
     real = source.count * (source.side**2 + FLOAT * params.classifier.features)  # images and features
     rest = FIXED + real + cells * CELL
-    own = read_yaml(PARAMS).get("name") == params.name
     return {
         "weights": weights,
         "samples": round(images * source.side**2 * PACKED),
         "scores and tables": rest,
-        "cache": weights + rest if own else 0,
+        "cache": weights + rest if is_own(params.name) else 0,
     }
 
 

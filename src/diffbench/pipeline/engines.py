@@ -19,12 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+import yaml
+
 from diffbench.config.models import Params
-from diffbench.config.presets import PARAMS
+from diffbench.config.presets import is_own
 from diffbench.errors import UserError
 from diffbench.runtime import file_lock
 from diffbench.runtime.places import Places
-from diffbench.runtime.yaml_file import read_yaml
 
 FOLDER = Path(".snakemake/folder.lock")
 DVC_LOCK = Path("dvc.lock")
@@ -48,6 +49,23 @@ repo.commit(force=True, allow_missing=True, relink=False)
 """
 
 
+def _half_written() -> UserError:
+    way = "delete it and give the last command again"
+    return UserError(f"{DVC_LOCK}: half-written, as by a DVC that was killed; {way}")
+
+
+def _refuse_half_written() -> None:
+    """Refuse the rest of a dvc.lock before hours of work that would end with it. All but its last bytes stays unread.
+
+    Raises:
+        UserError: it does not end as DVC ends it.
+    """
+    with suppress(FileNotFoundError), DVC_LOCK.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read() != b"\n":
+            raise _half_written()
+
+
 def one_engine(arguments: list[str]) -> IO | None:
     """Let one Snakemake at a time work in this folder, and never beside DVC; clear what a killed one left.
 
@@ -57,10 +75,11 @@ def one_engine(arguments: list[str]) -> IO | None:
         arguments: Snakemake's, of which some mean that nothing is made or that DVC called.
 
     Raises:
-        UserError: another engine is at work here.
+        UserError: another engine is at work here, or DVC was killed while it wrote its lock file.
     """
     if any(word in READ_ONLY or re.fullmatch(r"-[a-z]*n[a-z]*", word) for word in arguments):
         return None
+    _refuse_half_written()
     handle = file_lock.hold(FOLDER)
     if handle is None:
         raise UserError(
@@ -177,30 +196,45 @@ def _alive(entry: dict) -> bool:
     return str(entry["cmd"]).partition(" ")[2] in " ".join(words)  # without its first word, which Python may change
 
 
+def _busy() -> UserError:
+    return UserError(
+        f"Snakemake (process {file_lock.holder(FOLDER)}) is at work here; wait until it has ended and give the "
+        "command again"
+    )
+
+
 def refuse_beside_snakemake() -> None:
     """Refuse what would write beside a Snakemake that works in this folder: each would spoil the other's files.
 
     Raises:
         UserError: a Snakemake is at work here.
     """
-    if not FOLDER.exists():
-        return
+    if file_lock.held(FOLDER):
+        raise _busy()
+
+
+@contextmanager
+def without_snakemake() -> Iterator[None]:
+    """Keep Snakemake from starting in this folder for a block.
+
+    Raises:
+        UserError: a Snakemake is at work here.
+    """
     handle = file_lock.hold(FOLDER)
     if handle is None:
-        raise UserError(
-            f"Snakemake (process {file_lock.holder(FOLDER)}) is at work here; wait until it has ended and give the "
-            "command again"
-        )
-    handle.close()
+        raise _busy()
+    with handle:
+        yield
 
 
 @cache
 def _in_dvc_lock() -> dict[str, str]:
     """The MD5 under which DVC keeps each output."""
     try:
-        stages = read_yaml(DVC_LOCK)["stages"].values()
+        text = DVC_LOCK.read_text(encoding="utf-8")
+        stages = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"].values()
         return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ())}
-    except (UserError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return {}
 
 
@@ -212,11 +246,6 @@ def damaged_copy(path: str) -> Path | None:
         return None
     with copy.open("rb") as file:
         return copy if hashlib.file_digest(file, "md5").hexdigest() != md5 else None
-
-
-def is_own(params: Params) -> bool:
-    """Whether the run is the one params.yaml describes, which is the only one DVC knows."""
-    return read_yaml(PARAMS).get("name") == params.name
 
 
 def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -251,7 +280,7 @@ def tell_dvc(params: Params) -> None:
     Raises:
         UserError: DVC failed, or dvc.lock was left half-written by a DVC that was killed.
     """
-    if not is_own(params):
+    if not is_own(params.name):
         return
     if not Path(".dvc").is_dir() or not Path(".git").exists():
         print("no DVC or Git repository here: dvc.lock is not written")
@@ -262,9 +291,6 @@ def tell_dvc(params: Params) -> None:
     with _dvc_let_in():
         done = _call("-c", COMMIT)
     if done.returncode == 3:
-        raise UserError(
-            f"{DVC_LOCK}: half-written by a DVC that was killed; delete it and give the last command again, which "
-            "writes it anew"
-        )
+        raise _half_written()
     if done.returncode:
         raise _failure("dvc commit", done)

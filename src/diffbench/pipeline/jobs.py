@@ -15,7 +15,7 @@ from typing import Any
 
 from diffbench.config.models import Params
 from diffbench.config.presets import DAG
-from diffbench.pipeline.sources import extensions, is_source, sources
+from diffbench.pipeline.sources import extensions, is_source, is_stage, sources
 from diffbench.runtime.yaml_file import read_yaml
 
 LAST = "manifest"  # the stage that depends on everything and is described by its own output
@@ -62,7 +62,8 @@ def stage_of(name: str) -> str:
 
 def _stage(params: Params, name: str, stage: dict) -> Iterator[Job]:
     matrix = stage.get("matrix", {})
-    code = [*sources(stage_of(name)), *(folder.as_posix() for folder in extensions(stage_of(name)))]
+    kind = stage_of(name)
+    code = [*sources(kind, params.data.source), *(folder.as_posix() for folder in extensions(kind))]
     read = [*(path for path in stage["deps"] if not is_source(path)), *code]
     axes = [list(pick(params.raw, values[2:-1])) for values in matrix.values()]
     for values in product(*axes):
@@ -80,10 +81,11 @@ def _stage(params: Params, name: str, stage: dict) -> Iterator[Job]:
 
 
 def jobs(params: Params) -> list[Job]:
-    """Every job of a run but the last one, in dvc.yaml's order.
+    """Every job of a run but the last one, in dvc.yaml's order; stages of the user's own are none.
 
     Raises:
         UserError: dvc.yaml is missing or no YAML.
     """
     stages = read_yaml(DAG)["stages"]
-    return [job for name, stage in stages.items() if name != LAST for job in _stage(params, name, stage)]
+    ours = {name: stage for name, stage in stages.items() if name != LAST and is_stage(stage_of(name))}
+    return [job for name, stage in ours.items() for job in _stage(params, name, stage)]

@@ -127,7 +127,7 @@ def way_out(params: Params, found: list[str]) -> str:
     return mending(params, first) if first else f"'snakemake --cores all {params.name}'"
 
 
-def tell(params: Params, *engines: Callable[[Params], None]) -> None:
+def tell(params: Params, *tellers: Callable[[Params], None]) -> None:
     """Tell engines that a run's files are current, and see that they were to the end.
 
     An engine reads params and code again, seconds after the manifest did: an edit in between would be taken for what
@@ -136,8 +136,8 @@ def tell(params: Params, *engines: Callable[[Params], None]) -> None:
     Raises:
         UserError: an engine failed, or something changed meanwhile.
     """
-    for engine in engines:
-        engine(params)
+    for teller in tellers:
+        teller(params)
     if found := edits(load(params.name)):
         Places(params.name).manifest.unlink(missing_ok=True)
         raise UserError(
@@ -155,9 +155,9 @@ def adopt(params: Params) -> None:
     Raises:
         UserError: the run does not agree with its manifest.
     """
-    engines.refuse_beside_snakemake()
-    found = differences(params)
-    if found:
-        end = f"not adopted: {len(found)} differences; run {way_out(params, found)}"
-        raise UserError("\n".join([*first_lines(found), end]))
-    tell(params, engines.tell_snakemake, engines.tell_dvc)
+    with engines.without_snakemake():
+        found = differences(params)
+        if found:
+            end = f"not adopted: {len(found)} differences; run {way_out(params, found)}"
+            raise UserError("\n".join([*first_lines(found), end]))
+        tell(params, engines.tell_snakemake, engines.tell_dvc)

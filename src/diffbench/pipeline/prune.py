@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from diffbench.config.models import Params
@@ -61,21 +62,25 @@ def prune(params: Params, delete: bool) -> None:
     Raises:
         UserError: Snakemake is at work here.
     """
-    if delete:
-        engines.refuse_beside_snakemake()
-    found, size = list(unneeded(params)), 0
-    for path, why in found:
-        size += path.stat().st_size
-        print(f"{'deleted' if delete else 'would delete'} {path}: {why}")
+    with engines.without_snakemake() if delete else nullcontext():
+        found, size = list(unneeded(params)), 0
+        for path, why in found:
+            size += path.stat().st_size
+            print(f"{'deleted' if delete else 'would delete'} {path}: {why}")
+            if delete:
+                path.unlink()
         if delete:
-            path.unlink()
-    if delete:
-        for folder in sorted(Places(params.name).results.rglob("*"), reverse=True):
-            if folder.is_dir() and {path.name for path in folder.iterdir()} <= KEPT:
-                for path in folder.iterdir():
-                    path.unlink()
-                folder.rmdir()
-        if found and Places(params.name).manifest.exists() and not differences(params):
-            tell(params, engines.tell_dvc)
+            _delete_empty(Places(params.name).results)
+            if Places(params.name).manifest.exists() and not differences(params):
+                tell(params, engines.tell_dvc)
     end = "" if delete or not found else f"; 'python -m diffbench prune {params.name} --yes' deletes them"
     print(f"{len(found)} files, {gib(size)}{end}")
+
+
+def _delete_empty(top: Path) -> None:
+    """Delete the folders below one that hold nothing but Snakemake's mark."""
+    for folder in sorted(top.rglob("*"), reverse=True):
+        if folder.is_dir() and {path.name for path in folder.iterdir()} <= KEPT:
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diffbench.config.models import Params
+from diffbench.config.presets import extension_files
 from diffbench.errors import UserError
 from diffbench.pipeline import dag, engines
 from diffbench.pipeline.jobs import Job, jobs, pick
@@ -65,7 +66,7 @@ class Graph:
         """A declared input as files.
 
         A folder of records stands for the files that they describe, another folder of results for those that jobs make
-        in it, and any other for the sources in it.
+        in it, and one of extensions for the files in it.
         """
         if Path(name).suffix:
             return [name]
@@ -76,7 +77,7 @@ class Graph:
             return [path for job in own for path in job.outputs if path != job.record.as_posix()]
         if name.startswith(("results/", "reports/")):
             return [path for path in self.maker if path.startswith(f"{name}/")]
-        return sorted(path.as_posix() for path in Path(name).rglob("*") if path.suffix in provenance.SUFFIXES)
+        return [path.as_posix() for path in extension_files(Path(name).name)]
 
     def makers(self, job: Job) -> list[Job]:
         """The jobs whose files a job reads."""
@@ -212,14 +213,14 @@ def recording(params: Params, command: str) -> Iterator[bool]:
     Raises:
         UserError: an input is missing, damaged, or was made for other params.
     """
+    if os.environ.get("DVC_STAGE"):
+        dag.refuse_older()
+        engines.refuse_beside_snakemake()
     graph = Graph(params)
     job = graph.find(command)
     if job is None:
         yield True
         return
-    if os.environ.get("DVC_STAGE"):
-        dag.refuse_older()
-        engines.refuse_beside_snakemake()
     places = Places(params.name)
     with file_lock.waiting(places.locks / f"{job.name}.lock", job.name) as waited:
         graph.check_inputs(job)

@@ -5,11 +5,13 @@ another list, and a new module needs no entry anywhere.
 """
 
 import ast
+import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from diffbench.config.presets import EXTENSIONS
+from diffbench.config.presets import EXTENSIONS, extension_files
+from diffbench.runtime.files import sha256
 
 PACKAGE = Path(__file__).parent.parent
 ROOT = Path("src/diffbench")  # of the same files, in a checkout
@@ -22,6 +24,8 @@ EXTENDED = {
     "networks": "diffusion/networks/__init__.py",
     "samplers": "diffusion/samplers.py",
 }
+DATA_SETS = "data/sources/__init__.py"  # the registry: of the sets in it a run reads one
+SUFFIXES = (".py", ".j2", ".css", ".js")
 
 
 def _plumbing(module: str) -> bool:
@@ -66,17 +70,27 @@ def _beside(module: str) -> Iterator[str]:
     """Templates and the like that a module may read: files of other kinds in folders beside it."""
     for folder in (PACKAGE / module).parent.glob("*/"):
         if folder.name != "__pycache__" and not any(folder.glob("*.py")):
-            yield from (path.relative_to(PACKAGE).as_posix() for path in folder.rglob("*") if path.is_file())
+            found = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
+            yield from (path.relative_to(PACKAGE).as_posix() for path in found)
 
 
 def says_nothing(module: str) -> bool:
     """Whether a module holds a docstring at most, as a package's own file often does."""
-    return all(isinstance(node, ast.Expr) for node in ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body)
+    body = ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body
+    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+
+
+def data_set(name: str) -> str:
+    """The module of a data set."""
+    return f"data/sources/{name.replace('-', '_')}.py"
 
 
 @cache
-def modules(stage: str) -> tuple[str, ...]:
+def modules(stage: str, data: str | None = None) -> tuple[str, ...]:
     """The source files of a stage as sorted paths in the package.
+
+    Args:
+        data: the data set of the run, of which alone the sources count; None for those of all.
 
     Raises:
         ValueError: there is no such stage.
@@ -88,6 +102,8 @@ def modules(stage: str) -> tuple[str, ...]:
     waiting = [first]
     while waiting:
         module = waiting.pop()
+        if module == DATA_SETS and data is not None:
+            module = data_set(data)
         if module not in found and not _plumbing(module):
             found.add(module)
             waiting += imported(module)
@@ -100,11 +116,29 @@ def is_source(path: str) -> bool:
     return path.startswith((f"{ROOT.as_posix()}/", f"{EXTENSIONS.as_posix()}/"))
 
 
-def sources(stage: str) -> list[str]:
-    """The source files of a stage as paths in a checkout."""
-    return [(ROOT / module).as_posix() for module in modules(stage)]
+def is_stage(name: str) -> bool:
+    """Whether a stage has this name; users may give DVC stages of their own."""
+    return (PACKAGE / f"stages/{name}.py").is_file()
+
+
+def sources(stage: str, data: str | None = None) -> list[str]:
+    """The source files of a stage as paths in a checkout; of data sets those of one where it is named."""
+    return [(ROOT / module).as_posix() for module in modules(stage, data)]
 
 
 def extensions(stage: str) -> list[Path]:
     """The folders with parts from outside the package that a stage may use."""
     return [EXTENSIONS / kind for kind, module in EXTENDED.items() if module in modules(stage)]
+
+
+def extended(stage: str) -> list[Path]:
+    """The files in those folders."""
+    return [path for folder in extensions(stage) for path in extension_files(folder.name)]
+
+
+@cache
+def code_hash(stage: str, data: str) -> str:
+    """A hash of all that decides what a stage writes, but its inputs and params."""
+    own = {module: sha256(PACKAGE / module) for module in modules(stage, data)}
+    found = own | {path.as_posix(): sha256(path) for path in extended(stage)}
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()

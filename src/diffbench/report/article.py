@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from diffbench.compare.locate import find
-from diffbench.data.prompts import VOCABULARY
+from diffbench.data.vocabulary import VOCABULARY
 from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.samplers import ddim, ddim_article, euler
 from diffbench.diffusion.targets import Prediction

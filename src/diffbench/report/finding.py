@@ -121,8 +121,6 @@ def of_run(params: Params) -> str:
     Raises:
         UserError: a table is missing or damaged.
     """
-    from diffbench.report.finding import headline, tally
-
     places = Places(params.name)
     paradigms, cells, floors, claims = (
         store.read(places.tables, name) for name in ("paradigms", "cells", "floors", "claims")

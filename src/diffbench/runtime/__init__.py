@@ -1,1 +1,1 @@
-"""Files, locks, progress and hardware: nothing here decides a number."""
+"""Files, places, locks, progress and what machine this is: plumbing, whose edits run no stage again."""

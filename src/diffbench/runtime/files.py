@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the places of a run's files."""
+"""Files that are either whole or absent."""
 
 import hashlib
 import json

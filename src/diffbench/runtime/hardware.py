@@ -1,34 +1,18 @@
-"""What this machine has, and what it used: nothing here decides a number."""
+"""What this machine has. Without torch, because both engines and every command ask."""
 
 import ctypes
 import platform
-import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it, so that a clock can be read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+if TYPE_CHECKING:
+    import torch
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Forget the peak so far, where the device can: a process's own peak cannot be reset."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes the device's allocator held; on a CPU the most the process held resident, interpreter included."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
-
-
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """The device in words, "NVIDIA H200" or "cpu (Intel(R) Xeon(R) Processor @ 2.70GHz)"."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({processor()})"
 
 

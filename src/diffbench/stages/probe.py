@@ -7,7 +7,7 @@ import torch
 
 from diffbench import rng
 from diffbench.config.models import Params
-from diffbench.data import prompts, splits
+from diffbench.data import splits, vocabulary
 from diffbench.data.captions import captions
 from diffbench.device import prepare
 from diffbench.diffusion import model
@@ -31,7 +31,7 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
     index = torch.from_numpy(pictures.shown_samples(prompt)[: pictures.COLUMNS])
     noise = starts(sampling.images, dataset.side, seed, "scored", device)[index.to(device)]
     asked = torch.from_numpy(prompt)[index].to(device) if conditional else None
-    null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
+    null = torch.full((vocabulary.LENGTH,), vocabulary.NULL, device=device)
     guided = Guided(denoiser, asked, null, 1.0 if conditional else 0.0, clip=sampling.clip)
     ts = trailing(params.probe.frames, denoiser.path.levels)
     both = torch.cat(denoising(guided, denoiser.path, noise, ts))  # (2 (S + 1), B, 1, H, W)
@@ -73,7 +73,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
             rows.append(row | {"x0_error": x0_error, "eps_error": eps_error})
         if status == "ok":
             start = starts(count, side, seed, "scored", device)
-            null = torch.full((prompts.LENGTH,), prompts.NULL, device=device)
+            null = torch.full((vocabulary.LENGTH,), vocabulary.NULL, device=device)
             ts = trailing(probe.steps, denoiser.path.levels)
             guided = Guided(denoiser, asked, null, 1.0, clip=False)
             length, departure, reason = straightness(*trajectory(guided, denoiser.path, start, ts))

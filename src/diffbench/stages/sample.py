@@ -13,9 +13,9 @@ from diffbench.design import Cell
 from diffbench.device import prepare
 from diffbench.diffusion import model
 from diffbench.diffusion.generate import generate, starts
+from diffbench.meters import peak_memory, reset_peak_memory, synchronise
 from diffbench.runtime.files import replacing, write_json
 from diffbench.runtime.gpu_lock import hold
-from diffbench.runtime.hardware import peak_memory, reset_peak_memory, synchronise
 from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
 

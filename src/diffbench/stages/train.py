@@ -15,10 +15,11 @@ from diffbench.config.models import Paradigm, Params
 from diffbench.data import splits
 from diffbench.device import prepare
 from diffbench.diffusion import model
-from diffbench.pipeline.sources import PACKAGE, extensions, modules
+from diffbench.meters import peak_memory
+from diffbench.pipeline.sources import code_hash
 from diffbench.runtime import checkpoint
 from diffbench.runtime.files import sha256, write_json
-from diffbench.runtime.hardware import device_name, peak_memory
+from diffbench.runtime.hardware import device_name
 from diffbench.runtime.places import Places
 from diffbench.training import cost
 from diffbench.training.flat_parameters import unflatten
@@ -32,10 +33,9 @@ def resume_key(params: Params, paradigm: Paradigm, seed: int, device: torch.devi
     row = {
         key: value for key, value in asdict(paradigm).items() if key not in ("label", "role", "samplers", "guidance")
     }
-    own = [PACKAGE / module for module in modules("train")]
-    added = [path for folder in extensions("train") for path in sorted(folder.glob("*.py"))]
-    code = [sha256(path) for path in (*own, *added)]
-    facts = [row, seed, asdict(params.training), asdict(params.compute), code, sha256(Places(params.name).data)]
+    training = {key: value for key, value in asdict(params.training).items() if key != "checkpoint_seconds"}
+    code = code_hash("train", params.data.source)
+    facts = [row, seed, training, asdict(params.compute), code, sha256(Places(params.name).data)]
     return hashlib.sha256(json.dumps([*facts, torch.__version__, device.type], sort_keys=True).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from diffbench.config.presets import EXTENSIONS
+from diffbench.config.presets import extension_files
 from diffbench.runtime.files import sha256
 
 PACKAGES = (
@@ -55,7 +55,7 @@ def sources() -> dict[str, str]:
         for path in sorted(root.rglob("*"))
         if path.suffix in SUFFIXES
     }
-    return own | {path.as_posix(): sha256(path) for path in sorted(EXTENSIONS.glob("*/*.py"))}
+    return own | {path.as_posix(): sha256(path) for path in extension_files()}
 
 
 def source_hash() -> str:

@@ -170,8 +170,8 @@ TABLES = {
         ),
     ),
     "effects": Table(
-        "What a factor changes: two ways of training and sampling that differ in it alone, at guidance 1 under a sampler "
-        "of first order. v counts as velocity, DDIM as Euler.",
+        "What a factor changes: two ways of training and sampling that differ in it alone, at guidance 1 under a "
+        "sampler of first order. v counts as velocity, DDIM as Euler.",
         ("base", "base_arm", "paradigm", "arm", "steps"),
         (
             Column("factor", "string", "", "network, target, density, grid or path; all: the last four together"),

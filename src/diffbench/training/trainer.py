@@ -16,14 +16,14 @@ from torch.optim.adamw import adamw
 
 from diffbench import rng
 from diffbench.config.models import Paradigm, Params, Training
-from diffbench.data import prompts, splits
+from diffbench.data import splits, vocabulary
 from diffbench.device import autocast
 from diffbench.diffusion import model
 from diffbench.diffusion.objective import loss
 from diffbench.diffusion.times import training_times
 from diffbench.errors import UserError
+from diffbench.meters import synchronise
 from diffbench.runtime import checkpoint
-from diffbench.runtime.hardware import synchronise
 from diffbench.runtime.progress import Progress
 from diffbench.training import ema
 from diffbench.training.flat_parameters import flatten
@@ -46,9 +46,9 @@ def drop_words(prompt: Tensor, training: Training, generator: torch.Generator) -
     words = torch.rand(len(prompt), 2, device=prompt.device, generator=generator) < training.word_drop
     whole = torch.rand(len(prompt), 1, device=prompt.device, generator=generator) < training.prompt_drop
     # Scalars, not a tensor of them: copying one to the device would make every step wait for the last.
-    weight = torch.where(words[:, 0], prompts.ANY_WEIGHT, prompt[:, 1])
-    slant = torch.where(words[:, 1], prompts.ANY_SLANT, prompt[:, 2])
-    return torch.where(whole, prompts.NULL, torch.stack([prompt[:, 0], weight, slant], dim=1))
+    weight = torch.where(words[:, 0], vocabulary.ANY_WEIGHT, prompt[:, 1])
+    slant = torch.where(words[:, 1], vocabulary.ANY_SLANT, prompt[:, 2])
+    return torch.where(whole, vocabulary.NULL, torch.stack([prompt[:, 0], weight, slant], dim=1))
 
 
 def spread_uniform(count: int, generator: torch.Generator) -> Tensor:

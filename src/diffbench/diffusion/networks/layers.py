@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from diffbench.data.prompts import LENGTH, VOCABULARY
+from diffbench.data.vocabulary import LENGTH, VOCABULARY
 
 
 def sinusoid(t: Tensor, width: int) -> Tensor:
