@@ -32,13 +32,17 @@ OLDER = {  # the order in which the papers brought them; what is not named here 
 
 
 class Setting(NamedTuple):
-    """One way of training and sampling; density and grid as a rule and the path that it is meant on."""
+    """One way of training and sampling; density and grid as a rule and the path that it is meant on.
+
+    ``path`` is trained on, and sampled on too unless ``sampling_path`` names another; it is empty for most.
+    """
 
     network: str
     target: str
     density: str
     grid: str
     path: str
+    sampling_path: str = ""
 
 
 ALL = "all"  # of the factors but the network
@@ -68,7 +72,9 @@ def _age(factor: str, value: str) -> tuple:
     if factor in ("density", "grid"):
         rule, path = value.split("@")
         return _age("path", path), _age("rule", rule)
-    known = OLDER[factor]
+    known = OLDER["path" if factor == "sampling_path" else factor]
+    if not value:
+        return -1, value
     return (known.index(value) if value in known else len(known)), value
 
 
@@ -95,10 +101,10 @@ def sampled(cells: pd.DataFrame, arms: pd.DataFrame, paradigms: pd.DataFrame) ->
             option = options.get((row.paradigm, arm))
             if arm and option is None:
                 continue
-            path = row.path if option is None or pd.isna(option.path) or not option.path else option.path
-            grid = _on("trailing" if option is None else option.spacing, path)
+            other = "" if option is None or pd.isna(option.path) else option.path
+            grid = _on("trailing" if option is None else option.spacing, other or row.path)
             target = TARGETS.get(row.target, row.target)
-            setting = Setting(row.network, target, _on(row.times, row.path), grid, path)
+            setting = Setting(row.network, target, _on(row.times, row.path), grid, row.path, other)
             fid = same.drop_duplicates("seed").set_index("seed").fid.astype(float)
             found.setdefault((setting, int(steps), row.paradigm), Sampled(setting, row.paradigm, arm, int(steps), fid))
     return list(found.values())
