@@ -1,6 +1,7 @@
 """Claims: the file is checked completely, and every verdict can be worked out by hand from the tables."""
 
 import csv
+import dataclasses
 import json
 import math
 import re
@@ -124,6 +125,32 @@ def test_what_digits_cannot_test_is_named(at_root):
     assert parts.verdict[14, "weight, against DiT"] == "descriptive" and not parts.decides[14, "weight, against DiT"]
     assert "sd3 against unet-v" not in " ".join(parts.index.get_level_values("part"))
     assert "this run has no unet-v, dit-v, mmdit-eps, mmdit-v" in claims.note[16]
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist"])
+def test_what_a_factor_explains_is_tested_and_decides_nothing(at_root, name):
+    claims, parts = judged(name)
+    own = parts[parts.explains != ""]
+    assert set(own.index.get_level_values("number")) == {10, 11, 12, 13} and not own.decides.any()
+    assert not own.verdict.isin(["descriptive", "not testable here"]).any(), own.note.to_dict()
+    without = [dataclasses.replace(claim, parts=tuple(p for p in claim.parts if not p.explains)) for claim in load()]
+    again, _ = judged(name, claims=without)
+    columns = ["verdict", "verdict_holm", "effect", "p_supported"]
+    pd.testing.assert_frame_equal(claims[columns], again[columns])
+
+
+def test_an_arm_may_be_named_by_the_steps(at_root):
+    _, parts = judged("digits")
+    frames = fabricated(runs.load("digits"))
+    cells = frames["cells"][(frames["cells"].guidance == 1) & (frames["cells"].sampler == "ddim")]
+
+    def spread(row, arms):
+        own = cells[(cells.paradigm == row) & (cells.arm.isin(arms)) & cells.steps.isin([2, 8, 20])]
+        logs = np.log(own.fid.astype(float)).groupby(own.seed)
+        return logs.max() - logs.min()
+
+    effect = spread("unet-eps", [""]) - spread("unet-eps-flow-levels", [f"flow-grid-{steps}" for steps in (2, 8, 20)])
+    assert parts.effect[12, "noise levels and grid together"] == pytest.approx(effect.mean())
 
 
 def test_one_seed_is_insufficient_for_every_claim(at_root):
@@ -369,7 +396,7 @@ def test_a_claim_with_a_refuted_part_is_contradicted_though_another_cannot_be_te
     claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, bad, missing))
     assert claims.verdict[1] == "contradicted" and claims.part[1] == "quality"
     claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, changed(), missing))
-    assert claims.verdict[1] == "not testable here"
+    assert claims.verdict[1] == "partly supported" and "sheen" in claims.note[1]
     claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, changed(), missing, combine="any"))
     assert claims.verdict[1] == "supported"
 

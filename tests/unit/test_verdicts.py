@@ -78,6 +78,7 @@ def combined(combine, test: str, truths: list[float], trials: int = TRIALS) -> l
         (verdicts.all_of, "difference", [MARGIN, 9.0, 9.0], "supported"),  # one part is false: nothing to correct
         (verdicts.all_of, "noninferior", [-MARGIN] * 4, "contradicted"),  # any of four could refute by chance
         (verdicts.all_of, "difference", [0.0] * 4, "contradicted"),
+        (verdicts.all_of, "difference", [MARGIN] * 4, "partly supported"),  # any of four could hold by chance
         (verdicts.any_of, "noninferior", [-MARGIN] * 3, "supported"),
         (verdicts.any_of, "noninferior", [-MARGIN, -9.0, -9.0], "contradicted"),  # one reading holds
     ],
@@ -209,6 +210,11 @@ def test_a_refuted_part_outweighs_supported_ones():
     good, bad = P(supported=1e-6), P(contradicted=1e-6)
     assert verdicts.all_of([good, bad]).verdict() == "contradicted"
     assert verdicts.any_of([good, bad]).verdict() == "supported"
+    same = P(equivalent=1e-6)
+    assert verdicts.all_of([good, same]).verdict() == "partly supported", "a trifle here is none there"
+    assert verdicts.all_of([good, P()]).verdict() == "partly supported"
+    assert verdicts.all_of([same, P()]).verdict() == "equivalent" and verdicts.all_of([good]).verdict() == "supported"
+    assert verdicts.all_of([P(supported=0.03), P(), P()]).verdict() == "inconclusive", "corrected for three"
     assert verdicts.all_of([good, good]).verdict() == "supported"
     assert verdicts.any_of([bad, bad]).verdict() == "contradicted"
     assert verdicts.any_of([bad, P()]).verdict() == "inconclusive"

@@ -85,7 +85,8 @@ def examine(context: Context, part: Part, decides: bool, run_seeds: int) -> Resu
         return Result(part, decides, DESCRIPTIVE, judged, found, note)
     test = part.test if part.test in TESTS else "difference"
     judged = judge(test, whole.tolist(), part.bound)
-    return Result(part, decides, judged.verdict if decides else DESCRIPTIVE, judged, found, note)
+    tested = decides or bool(part.explains)
+    return Result(part, decides, judged.verdict if tested else DESCRIPTIVE, judged, found, note)
 
 
 def undecided(claim: Claim, results: list[Result]) -> str:
@@ -127,6 +128,7 @@ def part_row(claim: Claim, result: Result) -> dict[str, Any]:
         "claim": claim.id,
         "part": part.name,
         "decides": result.decides,
+        "explains": part.explains,
         "test": part.test,
         "verdict": result.verdict,
         "measure": part.measure,
@@ -162,7 +164,7 @@ def claim_row(claim: Claim, results: list[Result], note: str) -> dict[str, Any]:
     shown = pivot(claim, deciding)
     if shown is not None:
         p = COMBINE[claim.combine]([r.judged.p if r.judged else P() for r in deciding])
-        row |= {"p_supported": p.supported, "p_contradicted": p.contradicted, "p_equivalent": p.equivalent}
+        row |= {f"p_{name}": value for name, value in vars(p).items()}
         row |= effect_columns(shown.part, shown.judged) | {"part": shown.part.name}
         decided = p.verdict()
         row["verdict"] = row["verdict"] if decided == INCONCLUSIVE else decided
@@ -195,13 +197,13 @@ def corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     So the chance of a wrong "supported" anywhere in the table is at most 5%, and that of the others likewise.
     """
-    names = ("p_supported", "p_contradicted", "p_equivalent")
     tested = [row for row in rows if "p_supported" in row]
-    adjusted = [P(*values) for values in zip(*(holm([row[name] for row in tested]) for name in names), strict=True)]
+    by_name = {name: holm([row[f"p_{name}"] for row in tested]) for name in vars(P())}
+    adjusted = [P(**{name: values[i] for name, values in by_name.items()}) for i in range(len(tested))]
     found = {row["number"]: p.verdict() for row, p in zip(tested, adjusted, strict=True)}
-    decided = set(schema.VERDICTS[:3])
     return [
-        row | {"verdict_holm": found[row["number"]] if row["verdict"] in decided else row["verdict"]} for row in rows
+        row | {"verdict_holm": found[row["number"]] if row["verdict"] in schema.DECIDED else row["verdict"]}
+        for row in rows
     ]
 
 

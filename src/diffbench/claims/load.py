@@ -13,6 +13,7 @@ from diffbench.errors import UserError
 from diffbench.runtime.yaml_file import read_yaml
 
 CELL = ("sampler", "steps", "guidance", "arm")
+FACTORS = ("density", "grid", "density and grid", "target and path")  # what an objective is made of
 # What each measure may be told, what it must be, and the scale it has where it leaves no choice.
 MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "cell": ((*CELL, "from_real"), ("steps", "guidance"), None),
@@ -20,12 +21,12 @@ MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "straightness": ((), (), None),
     "area": ((), (), "ratio"),
     "noise": (("axis", "low", "high"), ("axis", "low", "high"), "ratio"),
-    "spread": (("sampler", "over", "guidance"), ("over", "guidance"), "ratio"),
-    "slope": (("sampler", "over", "guidance"), ("over", "guidance"), "difference"),
+    "spread": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "ratio"),
+    "slope": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "difference"),
     "trend": (("sampler", "steps"), ("steps",), "difference"),
 }
 KEYS = ("name", "test", "measure", "metric", "direction", "scale", "margin", "rows", "use", "left", "right", "against",
-        "described_on", "why")  # fmt: skip
+        "described_on", "explains", "why")  # fmt: skip
 CLAIM_KEYS = ("number", "title", "quotes", "combine", "parts", "untested", "why")
 ALLOWED = {
     "test": (*TESTS, "variability", DESCRIPTIVE),
@@ -37,6 +38,7 @@ ALLOWED = {
     "axis": ("t", "log_snr"),
     "stage": ("train", "sample"),
     "described_on": tuple(SOURCES),
+    "explains": FACTORS,
 }
 
 
@@ -47,7 +49,8 @@ class Part:
     ``where`` says which numbers the measure reads, ``left`` and ``right`` what differs between the sides. Each of
     ``rows`` names a row of params.yaml, or two that are compared; ``use`` takes the first the run has, the mean over
     those it has, or each as a part of its own. ``against`` replaces the right side by a number or, "real", by what real
-    test images score. A ``margin`` on the scale "ratio" is a share: 0.1 stands for 10%.
+    test images score. A ``margin`` on the scale "ratio" is a share: 0.1 stands for 10%. ``explains`` names the factor
+    whose share of the claim's effect the part tests; such a part does not decide.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Part:
     right: dict[str, Any] = field(default_factory=dict)
     against: float | str | None = None
     described_on: str = ""
+    explains: str = ""
 
     @property
     def bound(self) -> float:
@@ -77,8 +81,8 @@ class Part:
         return "log ratio" if self.scale == "ratio" else "difference"
 
     def decides(self, source: str) -> bool:
-        """Whether the part enters the claim's verdict where the data are those of ``source``, or is only described."""
-        return self.test in TESTS and self.described_on != source
+        """Whether the part enters the claim's verdict where the data are those of ``source``."""
+        return self.test in TESTS and self.described_on != source and not self.explains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,7 @@ def _check_part(where: str, part: Any) -> Iterator[str]:
     needed += ["margin"] if part.get("test") in TESTS else []
     missing = [key for key in needed if key not in part]
     yield from (f"{where}.{key}: missing" for key in missing)
-    mistakes = [m for key in ("test", "measure", "direction", "scale", "use", "described_on") if key in part
+    mistakes = [m for key in ("test", "measure", "direction", "scale", "use", "described_on", "explains") if key in part
                 for m in _one_of(where, key, part[key])]  # fmt: skip
     yield from mistakes
     if missing or mistakes:

@@ -71,6 +71,11 @@ def _by_seed(rows: pd.DataFrame, metric: str) -> pd.Series:
     return values.where(rows.set_index(rows.seed.astype(int)).status == "ok") if "status" in rows else values
 
 
+def _arm(where: dict[str, Any]) -> str:
+    """The name of an arm, in which {steps} stands for the step count."""
+    return where.get("arm", "").format(steps=where.get("steps", ""))
+
+
 def _cells(context: Context, table: str, row: str, where: dict[str, Any]) -> pd.DataFrame:
     """The rows, one a seed, of one way of sampling.
 
@@ -79,7 +84,7 @@ def _cells(context: Context, table: str, row: str, where: dict[str, Any]) -> pd.
     """
     sampler = where.get("sampler", "own")
     sampler = context.own_sampler[row] if sampler == "own" else sampler
-    scale, arm = context.guidance(row, where["guidance"]), where.get("arm", "")
+    scale, arm = context.guidance(row, where["guidance"]), _arm(where)
     cells = context.frames[table]
     found = cells[(cells.paradigm == row) & (cells.sampler == sampler) & (cells.steps == where["steps"])]
     found = found[(found.guidance == scale) & (found.arm == arm)]
@@ -253,7 +258,7 @@ def _plain(value: float | None) -> float | None:
 def _words(context: Context, part: Part, row: str, where: dict[str, Any]) -> str:
     """One side in words."""
     said = [row]
-    if arm := where.get("arm"):
+    if arm := _arm(where):
         said.append(f"arm {arm}")
     if part.measure in ("cell", "spread", "slope", "trend") or where.get("stage") == "sample":
         sampler = where.get("sampler", "own")

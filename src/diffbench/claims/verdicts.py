@@ -26,25 +26,33 @@ from diffbench.tables.schema import VERDICTS
 ALPHA = 0.05
 POWER = 0.8
 MOST_SEEDS = 1000
-SUPPORTED, CONTRADICTED, EQUIVALENT, INCONCLUSIVE, INSUFFICIENT, UNTESTABLE = VERDICTS
+SUPPORTED, PARTLY, CONTRADICTED, EQUIVALENT, INCONCLUSIVE, INSUFFICIENT, UNTESTABLE = VERDICTS
 DESCRIPTIVE = "descriptive"
 TESTS = ("difference", "noninferior", "equivalent")
 
 
 @dataclass(frozen=True)
 class P:
-    """p-values of the three verdicts; 1 where a test cannot give one."""
+    """p-values of the verdicts; 1 where a test cannot give one. ``partly`` is of a claim with several parts."""
 
     supported: float = 1.0
     contradicted: float = 1.0
     equivalent: float = 1.0
+    partly: float = 1.0
 
     def verdict(self, alpha: float = ALPHA) -> str:
-        """The verdict at a level. "All parts" is refuted by one part, so what refutes comes before what supports."""
-        for name in (CONTRADICTED, EQUIVALENT, SUPPORTED):
-            if getattr(self, name) <= alpha:
-                return name
-        return INCONCLUSIVE
+        """The verdict at a level.
+
+        "All parts" is refuted by one part, so what refutes comes first. One part that changes a trifle does not make
+        the claim a trifle where another part is supported.
+        """
+        found = {
+            CONTRADICTED: self.contradicted,
+            SUPPORTED: self.supported,
+            PARTLY: self.partly,
+            EQUIVALENT: self.equivalent,
+        }
+        return next((name for name, value in found.items() if value <= alpha), INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -173,11 +181,12 @@ def judge(test: str, effects: Sequence[float], margin: float) -> Judged:
 def all_of(parts: Sequence[P]) -> P:
     """A claim that asserts all its parts: supported if each is (intersection-union, no correction), refuted by one.
 
-    To be refuted by one of k, that one has to hold at 5%/k.
+    To be refuted by one of k, or partly supported by one, that one has to hold at 5%/k.
     """
     k = len(parts)
     return P(
         supported=max(p.supported for p in parts),
+        partly=min(1.0, k * min(p.supported for p in parts)) if k > 1 else 1.0,
         contradicted=min(1.0, k * min(p.contradicted for p in parts)),
         equivalent=min(1.0, k * min(p.equivalent for p in parts)),
     )

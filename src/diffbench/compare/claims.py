@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from diffbench.tables.schema import Column
+from diffbench.tables.schema import DECIDED, Column
 from diffbench.tables.store import framed
 
-DECIDED = ("supported", "contradicted", "equivalent")
 OPPOSED = ({"supported", "contradicted"}, {"supported", "equivalent"})
 CLAIMS = (
     Column("claim", "string", "", "its id in workflow/claims.yaml"),

@@ -10,6 +10,7 @@ from diffbench.report.finding import DASH, number, tally
 
 ICONS = {
     "supported": "\u2713",
+    "partly supported": "\u00bd",
     "contradicted": "\u2717",
     "equivalent": "\u2248",
     "inconclusive": "?",

@@ -110,7 +110,11 @@ _TRAINING = (
     Column("paradigm", "string", "", "id of the row in params.yaml"),
     Column("seed", "integer", "", "training seed"),
 )
-VERDICTS = ("supported", "contradicted", "equivalent", "inconclusive", "insufficient seeds", "not testable here")
+VERDICTS = (
+    "supported", "partly supported", "contradicted", "equivalent", "inconclusive", "insufficient seeds",
+    "not testable here",
+)  # fmt: skip
+DECIDED = VERDICTS[:4]  # those that rest on a test
 _EFFECT = (
     Column("n", "integer", "seeds", "seeds with a value on both sides"),
     Column("effect", "number", "", "mean over seeds in the direction claimed"),
@@ -382,6 +386,7 @@ TABLES = {
             Column("verdict", "string", "", "at 5% for the claim: " + ", ".join(VERDICTS)),
             Column("verdict_holm", "string", "", "the same with Holm's correction over the claims of the run"),
             Column("p_supported", "number", "1", "p-value of supported"),
+            Column("p_partly", "number", "1", "p-value of at least one part supported, where all have to be"),
             Column("p_contradicted", "number", "1", "p-value of contradicted"),
             Column("p_equivalent", "number", "1", "p-value of equivalent: the difference lies within the margin"),
             Column("part", "string", "", "the part that decides: the least supported of all, the most of any"),
@@ -397,7 +402,8 @@ TABLES = {
             Column("number", "integer", "", "number of the claim"),
             Column("claim", "string", "", "its id"),
             Column("part", "string", "", "name of the comparison"),
-            Column("decides", "boolean", "", "enters the claim's verdict; else it is only described"),
+            Column("decides", "boolean", "", "enters the claim's verdict"),
+            Column("explains", "string", "", "the factor whose share of the claim's effect it tests; else empty"),
             Column("test", "string", "", "difference, noninferior, equivalent, or described: variability, descriptive"),
             Column("verdict", "string", "", "of this part alone at 5%, or descriptive"),
             Column("measure", "string", "", "how it is measured, as in workflow/claims.yaml"),
