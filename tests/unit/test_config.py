@@ -370,7 +370,10 @@ def test_the_grid_of_a_paradigm(workplace):
     assert design.selecting(params, "sd1", 0, "8") == design.selecting(params, "ddpm", 0, "20") == []
     arms = {cell.arm: cell for cell in design.cells(params, "sd1", 0, "arms")}
     assert arms["leading"].spacing == "leading" and arms["trailing"].spacing == "trailing"
-    assert {cell.precision for cell in design.cells(params, "unet-eps", 0, "arms")} == {"float32"}
+    own = {cell.arm: cell for cell in design.cells(params, "unet-eps", 0, "arms")}
+    assert [arm for arm, cell in own.items() if cell.precision == "float32"] == ["float32-2", "float32-20"]
+    assert own["flow-grid-8"].spacing == own["straight-8"].spacing == "trailing@linear"
+    assert own["flow-grid-8"].path is None and own["straight-8"].path == "linear"
     assert arms["interval"].interval == (-2, 4) and arms["rescale"].rescale == 0.7
     assert {c.options["reading"] for c in design.cells(params, "ddpm", 0, "arms") if c.arm.startswith("article")} == {
         "step", "ratio", "beta",

@@ -2,18 +2,19 @@
 
 import json
 import math
+import zlib
 
 import pandas as pd
 import pytest
 
 from diffbench import runs
 from diffbench.design import all_cells
+from diffbench.report import factors as chains
 from diffbench.stages.aggregate import arm_row
 from diffbench.tables import store
 from diffbench.tables.factors import ALL, BUNDLE, Setting, effects, sampled
 
 BOUGHT = {"target": 0.9, "density": 0.5, "grid": 0.7, "path": 0.95}  # FID of the newer value over the older one's
-STORY = ("older", "newer")
 
 
 def frames_of(params, fid):
@@ -109,3 +110,28 @@ def test_arms_that_change_something_else_are_not_compared(at_root):
         "trailing",
         "leading",
     }
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist"])
+@pytest.mark.parametrize("steps", chains.STEPS)
+def test_the_chain_multiplies_to_the_whole_seed_by_seed(at_root, name, steps):
+    """Whatever the FIDs are: each link starts where the last one ended."""
+
+    def anything(setting, steps, seed):
+        return 1 + zlib.crc32(repr((setting, steps, seed)).encode()) / 2**32
+
+    table = pd.DataFrame(effects(**frames_of(runs.load(name), anything)))
+    found = chains.chain(table, steps)
+    assert list(found.factor) == ["density", "grid", "target", "path", ALL]
+    seeds = [json.loads(seeds) for seeds in found.seeds]
+    for seed in ("0", "1", "2"):
+        assert math.prod(own[seed] for own in seeds[:-1]) == pytest.approx(seeds[-1][seed])
+    links = list(found.iloc[:-1].itertuples())
+    assert all((a.paradigm, a.arm) == (b.base, b.base_arm) for a, b in itertools.pairwise(links))
+
+
+def test_a_chain_with_a_link_missing_is_none(at_root):
+    table = pd.DataFrame(effects(**frames_of(runs.load("digits"), multiplied)))
+    without = table[~((table.factor == "grid") & (table.steps == 8))]
+    assert chains.chain(without, 8).empty and not chains.chain(without, 2).empty
+    assert chains.chain(table, 50).empty

@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from diffbench.config.models import Params
-from diffbench.report import charts, effects
+from diffbench.report import charts, effects, factors
 from diffbench.tables import schema, store
 
 SMALL = {"width": 250, "height": 230}
@@ -186,6 +186,22 @@ def effect_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, 
     return {"effects": charts.svg(alt.hconcat(*parts, padding=padding), name)} if parts else {}
 
 
+def factor_figure(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What each factor of an objective buys, at each step count that every preset has."""
+    panels = [
+        (factors.shown(frames["effects"], steps), f"ratio of FID, {steps} steps (log)") for steps in factors.STEPS
+    ]
+    parts = [charts.effects(rows, title, names=index == 0, width=210) for index, (rows, title) in enumerate(panels)]
+    if any(rows.empty for rows, _ in panels):
+        return {}
+    padding = {"left": 60, "right": 10, "top": 5, "bottom": 5}
+    return {
+        "factors": charts.svg(
+            alt.hconcat(*parts, padding=padding), "Ratios of FID as one factor after the other changes"
+        )
+    }
+
+
 def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
     """The digit seen against the digit asked for, at each paradigm's chosen guidance, over all seeds."""
     chosen = frames["paradigms"].set_index("paradigm").guidance
@@ -216,6 +232,7 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup
         | guidance_figure(frames, params, floor)
         | training_figures(frames, params, floor)
         | noise_figure(frames, params)
+        | factor_figure(frames)
         | effect_figure(frames, params)
         | confusion_figure(frames, params)
     )
