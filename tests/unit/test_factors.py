@@ -1,5 +1,6 @@
 """Effects of single factors: found among a run's rows and arms, and what they come to."""
 
+import itertools
 import json
 import math
 import zlib
