@@ -156,7 +156,11 @@ def frames_for(fids: dict[str, list[float]]):
     ("fids", "said"),
     [
         ({"a": [1.0, 1.1, 1.05], "b": [9.0, 9.9, 9.4]}, "A comes closest to the real digits: FID 1.05 with 10 network"),
-        ({"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0]}, "No clear winner: A and B tie for the lowest FID, 2.00 to 2.17"),
+        (
+            {"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0]},
+            "No row is proved best: A has the lowest mean, FID 2.00 with 10 network evaluations, but its 3 seeds do "
+            "not prove B (2.17) worse; real test digits score 1.00.",
+        ),
         ({"a": [1.0], "b": [9.0]}, "A has the lowest FID, 1.00, on one seed, which decides nothing; "),
         # one row that kept a single seed hides nothing of what the others decide, be it behind or in front of them
         (
@@ -166,7 +170,8 @@ def frames_for(fids: dict[str, list[float]]):
         ),
         (
             {"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0], "c": [0.5]},
-            "No clear winner: A and B tie for the lowest FID, 2.",
+            "No row is proved best: A has the lowest mean, FID 2.00 with 10 network evaluations, but its 3 seeds do "
+            "not prove B (2.17) worse; real test digits score 1.00; C has too few seeds to compare.",
         ),
         ({"a": [1.0, 1.1, 1.05]}, "A comes closest to the real digits"),
     ],

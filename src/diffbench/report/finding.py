@@ -44,8 +44,11 @@ def cell_seeds(paradigm: pd.Series, cells: pd.DataFrame, which: str = "best_") -
     return rows.set_index("seed").fid.astype(float)
 
 
-def tied(leader: pd.Series, other: pd.Series) -> bool | None:
-    """Whether the 95% t interval of the paired log ratio of FID over seeds holds 0; None with fewer than two seeds."""
+def unproved(leader: pd.Series, other: pd.Series) -> bool | None:
+    """Whether seeds leave open which of two is better; None with fewer than two seeds.
+
+    They do where the 95% t interval of the paired log ratio of FID holds 0, which is no proof that the two are alike.
+    """
     seeds = leader.index.intersection(other.index)
     if len(seeds) < 2:
         return None
@@ -74,7 +77,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     leader = rivals.iloc[0]
     floor = f"real test digits score {number(store.real_test_row(floors).fid)}"
     own = cell_seeds(leader, cells)
-    verdicts = {row.paradigm: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
+    verdicts = {row.paradigm: unproved(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"
     open_ = [key for key, verdict in verdicts.items() if verdict is None]
     if verdicts and len(open_) == len(verdicts):
@@ -85,12 +88,14 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     if open_:
         names = join(list(rivals[rivals.paradigm.isin(open_)].label))
         undecided = f"; {names} {'have' if len(open_) > 1 else 'has'} too few seeds to compare"
-    ties = [key for key, verdict in verdicts.items() if verdict]
-    if not ties:
+    near = rivals[rivals.paradigm.isin([key for key, verdict in verdicts.items() if verdict])]
+    if near.empty:
         return f"{leader.label} comes closest to the real digits: {where}; {floor}{undecided}."
-    tie = rivals[rivals.paradigm.isin([leader.paradigm, *ties])]
-    span = f"{number(tie.best_fid.min())} to {number(tie.best_fid.max())}"
-    return f"No clear winner: {join(list(tie.label))} tie for the lowest FID, {span}; {floor}{undecided}."
+    others = join([f"{row.label} ({number(row.best_fid)})" for _, row in near.iterrows()])
+    return (
+        f"No row is proved best: {leader.label} has the lowest mean, {where}, but its {len(own)} seeds do not prove "
+        f"{others} worse; {floor}{undecided}."
+    )
 
 
 def second_opinion(paradigms: pd.DataFrame) -> str:

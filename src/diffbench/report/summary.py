@@ -4,7 +4,7 @@ import pandas as pd
 
 from diffbench.config.models import Params
 from diffbench.report import charts
-from diffbench.report.finding import DASH, cell_seeds, number, tied
+from diffbench.report.finding import DASH, cell_seeds, number, unproved
 from diffbench.report.sprites import Album
 from diffbench.tables import schema
 
@@ -41,7 +41,7 @@ def between(low: float, high: float) -> str:
 
 
 def leaders(frames: dict[str, pd.DataFrame], which: str) -> set[str]:
-    """The conditional paradigms with the lowest FID, and those whose difference to it is within seed noise.
+    """The conditional paradigm with the lowest mean FID, and those that seeds do not prove worse.
 
     Unconditional rows do not compete: they answer another question.
     """
@@ -50,8 +50,8 @@ def leaders(frames: dict[str, pd.DataFrame], which: str) -> set[str]:
     if rivals.empty:
         return set()
     own = cell_seeds(rivals.iloc[0], frames["cells"], which)
-    ties = [row.paradigm for _, row in rivals.iloc[1:].iterrows() if tied(own, cell_seeds(row, frames["cells"], which))]
-    return {rivals.iloc[0].paradigm, *ties}
+    others = {row.paradigm: cell_seeds(row, frames["cells"], which) for _, row in rivals.iloc[1:].iterrows()}
+    return {rivals.iloc[0].paradigm, *(key for key, seeds in others.items() if unproved(own, seeds))}
 
 
 def seconds(frames: dict[str, pd.DataFrame], row: pd.Series) -> float:
