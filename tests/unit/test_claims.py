@@ -16,7 +16,7 @@ from invented import invented
 
 from diffbench import cli, config, design, runs
 from diffbench.claims import judge, measures
-from diffbench.claims.load import Part, load
+from diffbench.claims.load import Part, changes, load
 from diffbench.claims.measures import Context, Untestable, measure
 from diffbench.claims.verdicts import judge as verdict_of
 from diffbench.errors import UserError
@@ -163,12 +163,13 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
     part = changed(test="guess", direction="down", margin=-1)
     path = write(tmp_path, yaml.safe_dump({
         "claim": {},
+        "changes": [{"date": "soon", "what": "x"}],
         "claims": {
             "a": {"number": 1, "title": "x", "quotes": ["q"], "parts": [part]},
             "b": {"number": 1, "title": "x", "quotes": [], "parts": [changed(steps=[0], guidance="best", spam=1)]},
             "c": {"title": "x", "quotes": ["q"], "combine": "most", "colour": "red"},
             "d": {"number": 3, "title": "x", "quotes": ["q"], "untested": "no", "parts": [changed(rows=[["sd1"]])]},
-            "e": {"number": 4, "title": "x", "quotes": ["q"], "parts": [changed(metric=None, why=None), 7]},
+            "e": {"number": 4, "title": "x", "quotes": ["q"], "parts": [changed(metric=None, why=None, explains="luck"), 7]},
             "f": {"number": 5, "title": "x", "quotes": ["q"], "parts": [
                 changed(left={"steps": [1, 2]}, against="real", margin="much"),
                 changed(name="area", measure="area", steps=None, guidance=None, scale="difference", margin=-0.1),
@@ -180,11 +181,12 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
         load(path)
     lines = [line.removeprefix(f"{path}: ") for line in str(error.value).splitlines()]
     expected = [
-        "claim: unknown key", "claims.a.parts[0].test: 'guess'; allowed:", "claims.a.parts[0].direction: 'down'",
+        "claim: unknown key", "changes[0]: {'date': 'soon'", "claims.a.parts[0].test: 'guess'; allowed:", "claims.a.parts[0].direction: 'down'",
         "claims.b.parts[0].spam: unknown key", "claims.b.parts[0].steps: [0]", "claims.b.parts[0].guidance: 'best'",
         "claims.b.quotes: []", "claims.c.colour: unknown key", "claims.c.number: missing", "claims.c.combine: 'most'",
         "claims.c: needs either parts or untested", "claims.d: needs either parts or untested",
         "claims.d.parts[0].rows: [['sd1']]", "claims.e.parts[0].metric: missing", "claims.e.parts[0].why: missing",
+        "claims.e.parts[0].explains: 'luck'; allowed: noise",
         "claims.e.parts[1]: 7; allowed: a mapping", "claims.f.parts[0].left.steps: [1, 2]",
         "claims.f.parts[0].margin: 'much'", "claims.f.parts[0].rows", "claims.f.parts[1].scale: 'difference'",
         "claims.f.parts[1].margin: -0.1", "claims.f.parts[2].steps: missing", "claims.f.parts[2].scale: missing",
@@ -439,7 +441,11 @@ def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, c
     assert cli.main(["claims", "smoke"]) == 0
     folder = Places("smoke").tables
     made = {path.name for path in layout.files(folder, "claims")}
-    assert made == {"claims.parquet", "claims.csv", "claim_parts.parquet", "claim_parts.csv"}
+    assert made == {
+        f"{name}.{kind}" for name in ("claims", "claim_parts", "claim_changes") for kind in ("parquet", "csv")
+    }
+    listed = store.read(folder, "claim_changes")
+    assert list(listed.date) == sorted(listed.date) and len(listed) == len(changes()) > 4
     first = (folder / "claim_parts.csv").read_bytes()
     assert cli.main(["claims", "smoke"]) == 0 and (folder / "claim_parts.csv").read_bytes() == first
     assert len(store.read(folder, "claims")) == 20

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from diffbench.errors import UserError
 from diffbench.runtime.yaml_file import read_yaml
 
 CELL = ("sampler", "steps", "guidance", "arm")
-FACTORS = ("density", "grid", "density and grid", "target and path")  # what an objective is made of
+# What an objective is made of, as parts may explain.
+FACTORS = ("noise levels in training", "grid in sampling", "noise levels and grid", "target and path")
 # What each measure may be told, what it must be, and the scale it has where it leaves no choice.
 MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "cell": ((*CELL, "from_real"), ("steps", "guidance"), None),
@@ -222,6 +224,34 @@ def _check_claim(where: str, claim: Any) -> Iterator[str]:
             yield f"{where}.parts: two are named {name}"
 
 
+@dataclass(frozen=True)
+class Change:
+    """A change of claims, or of what they rest on, after a run had been looked at; ``date`` as year-month-day."""
+
+    date: str
+    what: str
+
+
+def _check_changes(changes: Any) -> Iterator[str]:
+    if not isinstance(changes, list):
+        yield f"changes: {changes!r}; allowed: a list"
+        return
+    for index, change in enumerate(changes):
+        known = isinstance(change, dict) and set(change) == {"date", "what"}
+        if not (known and isinstance(change["date"], date) and isinstance(change["what"], str)):
+            yield f"changes[{index}]: {change!r}; allowed: a date, as in 2026-11-27, and what was changed"
+
+
+def changes(path: Path = CLAIMS) -> list[Change]:
+    """What was changed after a run had been looked at, in the order of the file.
+
+    Raises:
+        UserError: as ``load``.
+    """
+    load(path)
+    return [Change(str(own["date"]), " ".join(own["what"].split())) for own in read_yaml(path).get("changes", [])]
+
+
 def _part(raw: dict) -> Part:
     own = {key: value for key, value in raw.items() if key in KEYS and key not in ("rows", "scale")}
     allowed, _, scale = MEASURES[raw["measure"]]
@@ -236,7 +266,8 @@ def load(path: Path = CLAIMS) -> list[Claim]:
         UserError: no such file, or mistakes in it, one line each with its key, the value and what is allowed.
     """
     raw = read_yaml(path)
-    mistakes = [f"{key}: unknown key; allowed: claims" for key in sorted(set(raw) - {"claims"})]
+    mistakes = [f"{key}: unknown key; allowed: claims, changes" for key in sorted(set(raw) - {"claims", "changes"})]
+    mistakes += _check_changes(raw.get("changes", []))
     claims = raw.get("claims")
     if not isinstance(claims, dict) or not claims:
         mistakes.append("claims: missing; allowed: a mapping from a claim's id to the claim")

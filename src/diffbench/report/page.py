@@ -94,6 +94,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         summary=summary.rows(frames, params, albums),
         target=min(params.convergence.within) * floors.fid,
         claims=claims.section(frames),
+        changes=frames["claim_changes"].to_dict("records"),
         explore=data,
         data=explore.embedded(data),
         panes=explore.panes(data),

@@ -1,7 +1,7 @@
 """The claims stage: a verdict for each claim."""
 
 from diffbench.claims.judge import judge_all
-from diffbench.claims.load import load
+from diffbench.claims.load import changes, load
 from diffbench.claims.measures import READS
 from diffbench.config.models import Params
 from diffbench.runtime.places import Places
@@ -9,7 +9,7 @@ from diffbench.tables import store
 
 
 def run(params: Params) -> None:
-    """Write the tables claims and claim_parts under reports/<run>/tables.
+    """Write the tables claims, claim_parts and claim_changes under reports/<run>/tables.
 
     Raises:
         UserError: workflow/claims.yaml has mistakes, or a table is missing or damaged.
@@ -17,5 +17,6 @@ def run(params: Params) -> None:
     places = Places(params.name)
     claims = load()
     frames = {name: store.read(places.tables, name) for name in READS}
-    found = judge_all(claims, frames, params)
-    store.write_frames(places.tables, dict(zip(("claims", "claim_parts"), found, strict=True)))
+    found = dict(zip(("claims", "claim_parts"), judge_all(claims, frames, params), strict=True))
+    rows = [{"place": place, "date": own.date, "change": own.what} for place, own in enumerate(changes())]
+    store.write_frames(places.tables, found | {"claim_changes": store.frame("claim_changes", rows)})

@@ -421,6 +421,16 @@ TABLES = {
         ),
         "claims",
     ),
+    "claim_changes": Table(
+        "What was changed of the claims, or of what they rest on, after a run had been looked at.",
+        ("place",),
+        (
+            Column("place", "integer", "", "in the order of workflow/claims.yaml"),
+            Column("date", "string", "", "year-month-day"),
+            Column("change", "string", "", "what was changed and why"),
+        ),
+        "claims",
+    ),
 }
 
 
