@@ -169,7 +169,9 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
             "b": {"number": 1, "title": "x", "quotes": [], "parts": [changed(steps=[0], guidance="best", spam=1)]},
             "c": {"title": "x", "quotes": ["q"], "combine": "most", "colour": "red"},
             "d": {"number": 3, "title": "x", "quotes": ["q"], "untested": "no", "parts": [changed(rows=[["sd1"]])]},
-            "e": {"number": 4, "title": "x", "quotes": ["q"], "parts": [changed(metric=None, why=None, explains="luck"), 7]},
+            "e": {"number": 4, "title": "x", "quotes": ["q"], "parts": [
+                changed(metric=None, why=None, explains="x"), 7,
+            ]},
             "f": {"number": 5, "title": "x", "quotes": ["q"], "parts": [
                 changed(left={"steps": [1, 2]}, against="real", margin="much"),
                 changed(name="area", measure="area", steps=None, guidance=None, scale="difference", margin=-0.1),
@@ -181,12 +183,13 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
         load(path)
     lines = [line.removeprefix(f"{path}: ") for line in str(error.value).splitlines()]
     expected = [
-        "claim: unknown key", "changes[0]: {'date': 'soon'", "claims.a.parts[0].test: 'guess'; allowed:", "claims.a.parts[0].direction: 'down'",
+        "claim: unknown key", "changes[0]: {'date': 'soon'",
+        "claims.a.parts[0].test: 'guess'; allowed:", "claims.a.parts[0].direction: 'down'",
         "claims.b.parts[0].spam: unknown key", "claims.b.parts[0].steps: [0]", "claims.b.parts[0].guidance: 'best'",
         "claims.b.quotes: []", "claims.c.colour: unknown key", "claims.c.number: missing", "claims.c.combine: 'most'",
         "claims.c: needs either parts or untested", "claims.d: needs either parts or untested",
         "claims.d.parts[0].rows: [['sd1']]", "claims.e.parts[0].metric: missing", "claims.e.parts[0].why: missing",
-        "claims.e.parts[0].explains: 'luck'; allowed: noise",
+        "claims.e.parts[0].explains: 'x'; allowed: noise",
         "claims.e.parts[1]: 7; allowed: a mapping", "claims.f.parts[0].left.steps: [1, 2]",
         "claims.f.parts[0].margin: 'much'", "claims.f.parts[0].rows", "claims.f.parts[1].scale: 'difference'",
         "claims.f.parts[1].margin: -0.1", "claims.f.parts[2].steps: missing", "claims.f.parts[2].scale: missing",

@@ -187,19 +187,18 @@ def effect_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, 
 
 
 def factor_figure(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What each factor of an objective buys, at each step count that every preset has."""
-    panels = [
-        (factors.shown(frames["effects"], steps), f"ratio of FID, {steps} steps (log)") for steps in factors.STEPS
-    ]
-    parts = [charts.effects(rows, title, names=index == 0, width=210) for index, (rows, title) in enumerate(panels)]
-    if any(rows.empty for rows, _ in panels):
+    """What each factor of an objective buys, at each step count that every preset has; none if one has no chain."""
+    found = {steps: factors.shown(frames["effects"], steps) for steps in factors.STEPS}
+    if any(rows.empty for rows in found.values()):
         return {}
+    parts = [
+        charts.effects(rows, f"ratio of FID, {steps} steps (log)", names=steps == factors.STEPS[0], width=210)
+        for steps, rows in found.items()
+    ]
+    # Room for labels in a font that is wider than the one the layout was measured with.
     padding = {"left": 60, "right": 10, "top": 5, "bottom": 5}
-    return {
-        "factors": charts.svg(
-            alt.hconcat(*parts, padding=padding), "Ratios of FID as one factor after the other changes"
-        )
-    }
+    name = "Ratios of FID as one factor after the other changes"
+    return {"factors": charts.svg(alt.hconcat(*parts, padding=padding), name)}
 
 
 def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
