@@ -152,7 +152,8 @@ def effects(data: pd.DataFrame, title: str, *, names: bool, width: int = 330) ->
     order, data = list(dict.fromkeys(data.comparison)), data.assign(text=data.text + " [m:]")
     axis = alt.Axis(title=None, labelLimit=360, ticks=False, domain=False) if names else None
     base = alt.Chart(data).encode(y=alt.Y("comparison:N", sort=order, axis=axis))
-    x = alt.X("ratio:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=14))
+    scale, values = alt.Scale(type="log", nice=False, padding=14), alt.Axis(labelOverlap=True, labelSeparation=6)
+    x = alt.X("ratio:Q", title=title, scale=scale, axis=values)
     one = alt.Chart(pd.DataFrame({"ratio": [1.0]})).mark_rule(color=FAINT, strokeDash=[3, 3]).encode(x=x)
     return alt.layer(
         one,

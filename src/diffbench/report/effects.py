@@ -42,6 +42,8 @@ def objective_name(objective: tuple[str, str, str]) -> str:
     target, path, times = objective
     usual = {"vp-linear": "", "vp-scaled-linear": " (scaled-linear)", "linear": ""}.get(path, f" ({path})")
     density = "" if times == ("logit-normal" if path == "linear" else "uniform") else f" at {times} t"
+    if "@" in times:
+        density = f" at {'flow' if times.endswith('@linear') else 'VP'}'s noise levels"
     return f"{target}{usual}{density}"
 
 
