@@ -16,7 +16,7 @@ from diffbench.data.sources import image_side
 from diffbench.evaluation import classifier
 from diffbench.evaluation.metrics import FAMILIES, appearance, kernel, measure, pixel, topology
 from diffbench.evaluation.metrics.adherence import errors
-from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics
+from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics, to_infinity
 from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
 from diffbench.evaluation.metrics.sets import Real, Samples, pixels
 from diffbench.evaluation.scoring import reference_sets
@@ -48,6 +48,21 @@ def test_fid_agrees_with_torchmetrics():
     real, fake = clouds(500, 400, 10)
     fake[:, 3] = 0  # a dead unit
     assert Frechet(real)(fake) == pytest.approx(by_torchmetrics(real, fake), rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_fid_extrapolated_lacks_most_of_the_bias_of_few_samples(shift):
+    """Samples of a shifted unit Gaussian in 16 dimensions, whose distance to the unit Gaussian is known."""
+    generator = torch.Generator().manual_seed(0)
+    distance, truth = Frechet(torch.randn(200_000, 16, generator=generator)), 16 * shift**2
+    found = []
+    for _ in range(40):
+        features = torch.randn(200, 16, generator=generator) + shift
+        samples = Samples(np.zeros((200, 2, 2), np.uint8), features, torch.rand(200, 10, generator=generator), None)
+        whole = distance(features)
+        found.append((whole, to_infinity(distance, whole, samples)))
+    plain, extrapolated = np.mean(found, axis=0) - truth
+    assert plain > 0.2 and abs(extrapolated) < 0.15 * plain
 
 
 def test_fid_keeps_its_reference_and_forgets_its_samples():
@@ -470,6 +485,16 @@ def test_each_perturbation_moves_the_measures_that_should_see_it_and_no_others(n
             assert after[column] < before[column] + 0.05, column  # no worse
         else:
             assert after[column] == pytest.approx(before[column], rel=0.05, abs=0.01), column
+
+
+def test_copies_gain_on_the_training_split_and_not_on_images_held_out(scored):
+    """Means over sets of copies, because 400 images of 16 features say little."""
+    dataset, of = scored
+    real, train = of(*perturbed("", dataset)), dataset.train
+    draws = [np.random.default_rng(seed).permutation(len(train.images))[:400] for seed in range(6)]
+    copies = [of(train.images[rows], train.prompts[rows]) for rows in draws]
+    share = {name: np.mean([own[name] for own in copies]) / real[name] for name in ("fid", "fid_held_out")}
+    assert share["fid"] < 0.9 and share["fid_held_out"] > 1
 
 
 def test_half_copies_are_half_memorised(scored):

@@ -28,6 +28,6 @@ def reference_sets(params: Params, dataset: splits.Dataset, device: torch.device
     rows = torch.from_numpy(arrays["manifold_rows"]).to(device)
     real = Real(
         train, train[rows], params.evaluation.neighbours, dataset.bounds, dataset.train.images, dataset.train.labels,
-        dataset.test.images, float(arrays["near"]),
+        dataset.test.images, float(arrays["near"]), torch.from_numpy(arrays["validation"]).to(device),
     )  # fmt: skip
-    return real, Frechet(torch.from_numpy(arrays["validation"]).to(device))
+    return real, Frechet(real.held_out)

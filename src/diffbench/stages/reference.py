@@ -70,7 +70,7 @@ def run(params: Params) -> None:
     near = copy_distance(dataset.train.images, dataset.test.images, device)
     real = Real(
         features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds, dataset.train.images,
-        dataset.train.labels, dataset.test.images, near,
+        dataset.train.labels, dataset.test.images, near, features["validation"],
     )  # fmt: skip
     rows = torch.from_numpy(test_rows).to(device)
     test = Samples(

@@ -45,6 +45,14 @@ SCORES = (
         "wrong labels; rewards copies of the training set",
     ),
     Column(
+        "fid_infinity", "number", "", "FID extrapolated to infinitely many samples; may be below 0 by chance",
+        "wrong labels; rewards copies of the training set; noisier than FID",
+    ),
+    Column(
+        "fid_held_out", "number", "", "FID against the validation split, which no network was trained on",
+        "wrong labels; nearer to 0 the more images that split has, so compare with real test images",
+    ),
+    Column(
         "kid", "number", "",
         "kernel distance to as many training images in scaled classifier features; below 0 for real images, since "
         "both sets have the same class counts",

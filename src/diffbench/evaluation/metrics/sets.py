@@ -26,6 +26,7 @@ class Real:
         labels: its digits, (N,).
         test_images: the whole test split, uint8 (T, H, W).
         near: distance to a training image below which a sample counts as a copy; None where it is not known yet.
+        held_out: features of the validation split, which no network is trained on, (V, F); None where they are missing.
 
     Raises:
         ValueError: images are not uint8 (N, H, W), or there are not as many features, images and labels.
@@ -39,6 +40,7 @@ class Real:
     labels: np.ndarray
     test_images: np.ndarray
     near: float | None = None
+    held_out: Tensor | None = None
 
     def __post_init__(self):
         _check(self.images)
