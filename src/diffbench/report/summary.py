@@ -97,6 +97,8 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "digit_error": score_text("digit_error", row.digit_error),
                 "leads": {"few_fid": key in best["few_"], "best_fid": key in best["best_"]},
                 "pca_fid": number(row.best_pca_fid),
+                "fid_infinity": number(row.best_fid_infinity),
+                "fid_held_out": number(row.best_fid_held_out),
                 "seeds_ok": int(row.seeds_ok),
                 "parameters": f"{int(row.parameters):,}",
                 "macs": f"{row.macs / 1e6:.1f} M",

@@ -48,6 +48,8 @@ def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None, target: 
         "best_fid_low": low,
         "best_fid_high": high,
         "best_pca_fid": rows.pca_fid.mean(),
+        "best_fid_infinity": rows.fid_infinity.mean(),
+        "best_fid_held_out": rows.fid_held_out.mean(),
         **{name: rows[name].mean() for name in ("precision", "recall", "digit_error", "joint_error")},
     }
     reached = means[means.fid <= target]

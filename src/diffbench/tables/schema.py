@@ -305,6 +305,10 @@ TABLES = {
             Column("best_fid_low", "number", "", "lower end of the 95% t interval over seeds"),
             Column("best_fid_high", "number", "", "upper end of the 95% t interval over seeds"),
             Column("best_pca_fid", "number", "", "mean PCA-FID over seeds of the same cell"),
+            Column(
+                "best_fid_infinity", "number", "", "mean over seeds of its FID extrapolated"
+            ),
+            Column("best_fid_held_out", "number", "", "mean over seeds of its FID against the validation split"),
             Column("rank_fid", "integer", "", "place by best_fid among conditional, or among unconditional, rows"),
             Column("rank_pca_fid", "integer", "", "place by best_pca_fid among the same"),
             Column("rank_robust", "boolean", "", "both places are the same"),
