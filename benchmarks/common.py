@@ -112,7 +112,7 @@ def dataset(params: config.Params, count: int = 2000) -> splits.Dataset:
     bounds = np.stack([np.tile([1.0, 2.0], (10, 1))] * 2)
     captions = np.stack([labels, np.full(count, vocabulary.ANY_WEIGHT), np.full(count, vocabulary.ANY_SLANT)], axis=1)
     split = splits.Split(images, labels, captions)
-    return splits.Dataset(split, split, split, bounds, 256, tuple("0123456789"))
+    return splits.Dataset(split, split, split, bounds, 256, tuple("0123456789"), np.zeros((10, 3, 3), bool))
 
 
 def circumstances(params: config.Params, where: torch.device) -> dict[str, str]:

@@ -94,7 +94,7 @@ def test_checksums_are_those_torchvision_publishes(source):
 
 def test_fashion_mnist_has_the_words_of_its_classes(files, tmp_path):
     path = tmp_path / "data.npz"
-    prepare(Data(source="fashion-mnist", validation=100, split_seed=0), path, tmp_path / "data.json")
+    prepare(Data(source="fashion-mnist", validation=100, split_seed=0, withheld="none"), path, tmp_path / "data.json")
     dataset = splits.load(path)
     assert dataset.side == 28 and dataset.classes == SOURCES["fashion-mnist"].classes
     kept = [image.tobytes() for split in (dataset.train, dataset.validation) for image in split.images]
@@ -111,9 +111,9 @@ def test_a_source_says_what_its_data_are(name):
 
 def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
     first, again, other = (tmp_path / name for name in ("first.npz", "again.npz", "other.npz"))
-    settings = Data(source="digits", validation=297, split_seed=0)
+    settings = Data(source="digits", validation=297, split_seed=0, withheld="none")
     for path, seed in ((first, 0), (again, 0), (other, 1)):
-        data = Data(source="digits", validation=297, split_seed=seed)
+        data = Data(source="digits", validation=297, split_seed=seed, withheld="none")
         prepare(data, path, path.with_suffix(".json"))
     assert first.read_bytes() == again.read_bytes()
     dataset, different = splits.load(first), splits.load(other)
@@ -127,7 +127,7 @@ def test_digits_are_split_by_seed_and_do_not_overlap(tmp_path):
 
 
 def test_too_large_a_validation_split_is_refused(tmp_path):
-    data = Data(source="digits", validation=1000, split_seed=0)
+    data = Data(source="digits", validation=1000, split_seed=0, withheld="none")
     with pytest.raises(UserError, match=r"data.validation: 1000; allowed: at most half of the 1397"):
         prepare(data, tmp_path / "data.npz", tmp_path / "data.json")
 
@@ -160,7 +160,7 @@ def test_real_mnist_and_its_classifier(tmp_path, at_root):
     path = tmp_path / "data.npz"
     folder = Path(os.environ["MNIST_DIR"])
     os.environ["MNIST_DIR"] = str(folder.resolve())
-    prepare(Data(source="mnist", validation=5000, split_seed=0), path, tmp_path / "data.json")
+    prepare(Data(source="mnist", validation=5000, split_seed=0, withheld="none"), path, tmp_path / "data.json")
     dataset = splits.load(path)
     assert [len(getattr(dataset, name).labels) for name in splits.SPLITS] == [55_000, 5000, 10_000]
     assert dataset.test.labels[:5].tolist() == [7, 2, 1, 0, 4]

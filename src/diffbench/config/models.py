@@ -119,6 +119,8 @@ class Data:
     source: Word
     validation: Annotated[int, Whole(100, 20000)]
     split_seed: Annotated[int, Whole(0, 2**32 - 1)]
+    withheld: Literal["none", "latin-square"]
+    """combinations of digit, weight and slant that no network is trained on, though on each of their words"""
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

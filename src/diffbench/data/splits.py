@@ -30,6 +30,7 @@ class Dataset:
         bounds: terciles of weight and slant, (2, 10, 2).
         levels: grey levels of the images.
         classes: a word for each label.
+        withheld: combinations of digit, weight and slant that no network is trained on, (10, 3, 3) bool.
     """
 
     train: Split
@@ -38,6 +39,7 @@ class Dataset:
     bounds: np.ndarray
     levels: int
     classes: tuple[str, ...]
+    withheld: np.ndarray
 
     @property
     def side(self) -> int:
@@ -58,7 +60,11 @@ def load(path: Path) -> Dataset:
             for name in SPLITS
         }
         return Dataset(
-            **splits, bounds=arrays["bounds"], levels=int(arrays["levels"]), classes=tuple(arrays["classes"].tolist())
+            **splits,
+            bounds=arrays["bounds"],
+            levels=int(arrays["levels"]),
+            classes=tuple(arrays["classes"].tolist()),
+            withheld=arrays["withheld"],
         )
     except KeyError as error:
         raise UserError(f"{path}: lacks {error}; delete it and run 'snakemake --cores all' again") from None

@@ -29,5 +29,6 @@ def reference_sets(params: Params, dataset: splits.Dataset, device: torch.device
     real = Real(
         train, train[rows], params.evaluation.neighbours, dataset.bounds, dataset.train.images, dataset.train.labels,
         dataset.test.images, float(arrays["near"]), torch.from_numpy(arrays["validation"]).to(device),
+        dataset.withheld if dataset.withheld.any() else None,
     )  # fmt: skip
     return real, Frechet(real.held_out)

@@ -7,6 +7,7 @@ import numpy as np
 
 from diffbench.config.models import Data, Params
 from diffbench.data import prompts
+from diffbench.data.combinations import WITHHELD
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.pipeline.disk import refuse_if_short
@@ -40,6 +41,7 @@ def prepare(data: Data, path: Path, facts: Path) -> None:
         "test": (test_images, test_labels),
     }
     arrays: dict[str, np.ndarray] = {"bounds": bounds, "levels": np.int64(source.levels)}
+    arrays["withheld"] = WITHHELD[data.withheld]()
     for name, (x, y) in parts.items():
         arrays |= {f"{name}_images": x, f"{name}_labels": y, f"{name}_prompts": prompts.caption(x, y, bounds)}
     with replacing(path) as temporary:

@@ -71,6 +71,7 @@ def run(params: Params) -> None:
     real = Real(
         features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds, dataset.train.images,
         dataset.train.labels, dataset.test.images, near, features["validation"],
+        dataset.withheld if dataset.withheld.any() else None,
     )  # fmt: skip
     rows = torch.from_numpy(test_rows).to(device)
     test = Samples(

@@ -89,6 +89,15 @@ SCORES = (
         "joint_error", "number", "1", "share of samples of another digit, weight or slant than asked for",
         "which of the three is wrong, and variety within a prompt",
     ),
+    Column(
+        "joint_error_withheld", "number", "1",
+        "joint error of prompts whose combination of words no network was trained on; empty where none is withheld",
+        "which of the three is wrong, and variety within a prompt",
+    ),
+    Column(
+        "joint_error_gap", "number", "1", "what that exceeds the joint error of the other prompts by",
+        "errors that both kinds of prompts share",
+    ),
     Column("brightness", "number", "1", "mean grey of the samples; ink is bright", "everything but the amount of ink"),
     Column(
         "contrast", "number", "1", "standard deviation of the greys of a sample, mean over samples",
@@ -305,9 +314,7 @@ TABLES = {
             Column("best_fid_low", "number", "", "lower end of the 95% t interval over seeds"),
             Column("best_fid_high", "number", "", "upper end of the 95% t interval over seeds"),
             Column("best_pca_fid", "number", "", "mean PCA-FID over seeds of the same cell"),
-            Column(
-                "best_fid_infinity", "number", "", "mean over seeds of its FID extrapolated"
-            ),
+            Column("best_fid_infinity", "number", "", "mean over seeds of its FID extrapolated"),
             Column("best_fid_held_out", "number", "", "mean over seeds of its FID against the validation split"),
             Column("rank_fid", "integer", "", "place by best_fid among conditional, or among unconditional, rows"),
             Column("rank_pca_fid", "integer", "", "place by best_pca_fid among the same"),

@@ -17,6 +17,7 @@ from torch.optim.adamw import adamw
 from diffbench import rng
 from diffbench.config.models import Paradigm, Params, Training
 from diffbench.data import splits, vocabulary
+from diffbench.data.combinations import among
 from diffbench.device import autocast
 from diffbench.diffusion import model
 from diffbench.diffusion.objective import loss
@@ -110,8 +111,9 @@ class Trainer:
         self.marks = [images // training.batch_size for images in seen]  # steps of the snapshots
         self.snapshots = self.ema.new_zeros(len(self.marks), len(self.ema))  # (marks, P)
         self.losses = torch.zeros(self.steps, device=device)
-        self.images = splits.to_float(dataset.train.images, device)  # (N, 1, H, W), resident
-        self.prompts = torch.from_numpy(dataset.train.prompts).to(device)  # (N, 3)
+        kept = ~among(dataset.train.prompts, dataset.withheld)
+        self.images = splits.to_float(dataset.train.images[kept], device)  # (N, 1, H, W), resident
+        self.prompts = torch.from_numpy(dataset.train.prompts[kept]).to(device)  # (N, 3)
         self.order = image_order(len(self.images), self.steps, training.batch_size, seed).to(device)
         self.generator = torch.Generator(device)
         if params.compute.compile:

@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from diffbench.data import prompts
+from diffbench.data.combinations import among
 from diffbench.evaluation.metrics.sets import Real, Samples
 
 
@@ -30,12 +32,29 @@ def errors(images: np.ndarray, logits: Tensor, prompt: np.ndarray, bounds: np.nd
     return Errors(*map(float, wrong.mean(axis=0)), joint_error=float(wrong.any(axis=1).mean()))
 
 
+def _some(rows: np.ndarray, samples: Samples, bounds: np.ndarray) -> float:
+    """The joint error of some of the samples, rows (N,) bool; NaN of none."""
+    if not rows.any() or samples.prompt is None:
+        return float("nan")
+    keep = torch.from_numpy(rows).to(samples.logits.device)
+    return errors(samples.images[rows], samples.logits[keep], samples.prompt[rows], bounds).joint_error
+
+
 def family(real: Real):
-    """Errors against what was asked for; nothing where nothing was."""
+    """Errors against what was asked for; nothing where nothing was.
+
+    Where combinations of words were withheld from training, the joint error of the prompts that hold one, of the
+    others, and what the former exceeds the latter by.
+    """
 
     def score(samples: Samples) -> dict[str, float]:
         if samples.prompt is None:
             return {}
-        return errors(samples.images, samples.logits, samples.prompt, real.bounds)._asdict()
+        found = errors(samples.images, samples.logits, samples.prompt, real.bounds)._asdict()
+        if real.withheld is None:
+            return found
+        new = among(samples.prompt, real.withheld)
+        withheld, seen = (_some(rows, samples, real.bounds) for rows in (new, ~new))
+        return found | {"joint_error_withheld": withheld, "joint_error_gap": withheld - seen}
 
     return score

@@ -26,6 +26,8 @@ class Real:
         labels: its digits, (N,).
         test_images: the whole test split, uint8 (T, H, W).
         near: distance to a training image below which a sample counts as a copy; None where it is not known yet.
+        withheld: combinations of digit, weight and slant that no network was trained on, (10, 3, 3) bool; None where
+            there are none.
         held_out: features of the validation split, which no network is trained on, (V, F); None where they are missing.
 
     Raises:
@@ -41,6 +43,7 @@ class Real:
     test_images: np.ndarray
     near: float | None = None
     held_out: Tensor | None = None
+    withheld: np.ndarray | None = None
 
     def __post_init__(self):
         _check(self.images)
