@@ -245,7 +245,8 @@ def test_an_older_dvc_yaml_is_refused_and_mended(workplace):
 
 def test_stages_of_the_users_own_are_left_alone(workplace):
     path = workplace / "dvc.yaml"
-    path.write_text(f"{path.read_text()}\n\n  slides:\n    cmd: make slides\n    deps:\n      - a.py\n    outs: [b]\n")
+    own = "stages:\n  slides:\n    cmd: make slides\n    deps:\n      - a.py\n    outs: [b]\n\n"
+    path.write_text(path.read_text().replace("stages:\n", own, 1))
     dag.refuse_older()
     assert "slides" not in {job.name for job in jobs(runs.load("smoke"))} and not dag.write()
 
