@@ -25,6 +25,7 @@ from diffbench.report import finding, page
 from diffbench.report.claims import bounds, criterion
 from diffbench.runtime.places import Places
 from diffbench.tables import layout, schema, store
+from diffbench.training import cost
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
 NEW = ("joint_error", "sharpness", "contrast", "topology")
@@ -104,10 +105,13 @@ def claims_of(folder, *parts: dict, **more):
 
 
 def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
-    params = runs.load("mnist")
+    """Or what the preset has that a claim needs a run of its own for."""
+    own = {19: "scaling"}
     assert [claim.number for claim in load()] == list(range(1, 21))
-    for part in (part for claim in load() for part in claim.parts):
-        assert {name for pair in part.rows for name in pair} <= set(params.paradigms), part.name
+    for claim in load():
+        rows = runs.load(own.get(claim.number, "mnist")).paradigms
+        for part in claim.parts:
+            assert {name for pair in part.rows for name in pair} <= set(rows), part.name
     claims, _ = judged("mnist")
     untestable = claims[claims.verdict == "not testable here"]
     assert list(untestable.index) == [7, 19, 20], untestable.note.to_dict()
@@ -153,10 +157,33 @@ def test_an_arm_may_be_named_by_the_steps(at_root):
     assert parts.effect[12, "noise levels and grid together"] == pytest.approx(effect.mean())
 
 
+def test_what_each_doubling_of_compute_changes_is_a_slope(at_root):
+    """FID falls as a power of the MACs, by seed: the U-Net's by 0.5, DiT's by 0.7 and 0.8, times noise of no size."""
+    params = runs.load("scaling")
+    frames = fabricated(params)
+    macs = {key: cost.macs(row, 28) for key, row in params.paradigms.items()}
+    frames["paradigms"]["macs"] = [macs[key] for key in frames["paradigms"].paradigm]
+    powers = {("unet", 0): 0.5, ("unet", 1): 0.5, ("unet", 2): 0.5, ("dit", 0): 0.7, ("dit", 1): 0.8, ("dit", 2): 0.8}
+    cells = frames["cells"]
+    shared = {size: math.sqrt(macs[f"unet-{size}"] * macs[f"dit-{size}"]) for size in (5, 14, 26)}
+    cells["fid"] = [
+        1e5 * shared[int(row.paradigm.split("-")[1])] ** -powers[row.paradigm.split("-")[0], row.seed]
+        for row in cells.itertuples()
+    ]
+    claims, parts = judged("scaling", frames)
+    seeds = [entry["effect"] for entry in json.loads(parts.seeds[19, "more for each doubling"])]
+    assert seeds == pytest.approx([0.2 * math.log(2), 0.3 * math.log(2), 0.3 * math.log(2)])
+    assert claims.verdict[19] == "supported" and claims.verdict[11] == "not testable here"
+    fewer = {name: frame[frame.paradigm != "dit-5"] if "paradigm" in frame else frame for name, frame in frames.items()}
+    assert "2 pairs of rows, 3 of different sizes needed" in judged("scaling", fewer)[0].note[19]
+    for size in (5, 14, 26):
+        assert macs[f"dit-{size}"] == pytest.approx(macs[f"unet-{size}"], rel=0.1) == pytest.approx(size * 1e6, rel=0.1)
+
+
 def test_one_seed_is_insufficient_for_every_claim(at_root):
     claims, _ = judged("smoke")
     assert set(claims.verdict[:18]) == {"insufficient seeds"} == set(claims.verdict_holm[:18])
-    assert finding.tally(claims) == "claims: 19 insufficient seeds, 1 not testable here"
+    assert finding.tally(claims) == "claims: 20 insufficient seeds"
 
 
 def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):

@@ -35,7 +35,7 @@ ALLOWED = {
     "measure": tuple(MEASURES),
     "direction": ("lower", "higher"),
     "scale": ("ratio", "difference"),
-    "use": ("first", "mean", "each"),
+    "use": ("first", "mean", "each", "slope"),
     "combine": ("all", "any"),
     "axis": ("t", "log_snr"),
     "stage": ("train", "sample"),
@@ -50,9 +50,10 @@ class Part:
 
     ``where`` says which numbers the measure reads, ``left`` and ``right`` what differs between the sides. Each of
     ``rows`` names a row of params.yaml, or two that are compared; ``use`` takes the first the run has, the mean over
-    those it has, or each as a part of its own. ``against`` replaces the right side by a number or, "real", by what real
-    test images score. A ``margin`` on the scale "ratio" is a share: 0.1 stands for 10%. ``explains`` names the factor
-    whose share of the claim's effect the part tests; such a part does not decide.
+    those it has, each as a part of its own, or, "slope", what the effect changes with each doubling of the networks'
+    MACs. ``against`` replaces the right side by a number or, "real", by what real test images score. A ``margin`` on
+    the scale "ratio" is a share: 0.1 stands for 10%. ``explains`` names the factor whose share of the claim's effect
+    the part tests; such a part does not decide.
     """
 
     name: str

@@ -307,8 +307,23 @@ def _measure(context: Context, part: Part, pairs: list[tuple[str, ...]], shared:
         sides.append((left, right))
         said.append(f"{_words(context, part, pair[0], on_left)} {other}".strip())
     sign = -1.0 if part.direction == "lower" else 1.0
-    effects = pd.concat([sign * (left - right) for left, right in sides], axis=1).mean(axis=1, skipna=False)
+    by_pair = pd.concat([sign * (left - right) for left, right in sides], axis=1)  # (seeds, pairs)
+    effects = _per_doubling(context, pairs, by_pair) if part.use == "slope" else by_pair.mean(axis=1, skipna=False)
     return Measured(effects.sort_index(), sides, "; ".join(said), "")
+
+
+def _per_doubling(context: Context, pairs: list[tuple[str, ...]], effects: pd.DataFrame) -> pd.Series:
+    """Least-squares slope of the effects of pairs, (seeds, pairs), against log2 of the MACs of their networks.
+
+    Raises:
+        Untestable: fewer than three pairs, or pairs of one size.
+    """
+    macs = context.column("paradigms", "macs").set_index("paradigm").macs.astype(float)
+    x = np.array([np.log2(macs[list(pair)]).mean() for pair in pairs])
+    x = x - x.mean()
+    if len(pairs) < 3 or not x.any():
+        raise Untestable(f"{len(pairs)} pairs of rows, 3 of different sizes needed")
+    return effects.mul(x).sum(axis=1, skipna=False) / float(x @ x)
 
 
 def measure(context: Context, part: Part) -> Measured:
