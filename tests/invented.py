@@ -105,7 +105,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             }
             | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
-            | summary(cells, key, guidance, 2 * 0.5)
+            | summary(cells, key, row.samplers[0], guidance, 2 * 0.5)
         )
     rows["effects"] = effects(cells, store.frame("arms", rows["arms"]), store.frame("paradigms", rows["paradigms"]))
     frames = {name: store.frame(name, rows[name]) for name in schema.TABLES}

@@ -395,8 +395,9 @@ def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict
         (first.steps == params.sampling.guidance.sweep_steps) & (first.sampler == first.paradigm.map(own))
         & ~first.native.astype(bool) & first.paradigm.map(lambda key: params.paradigms[key].conditional)
     ]  # fmt: skip
-    alive = set(first.paradigm)
-    pairs = [pair for _, *pair in effects.comparisons(params) if alive.issuperset(pair)]
+    steps = effects.STEPS
+    pairs = sum(len(effects.comparisons(frames["effects"], count)) for count in steps)
+    links = sum(len(effects.chain(frames["effects"], count)) for count in steps)
     known = {name: frames[name][frames[name].seed == 0].dropna(subset=[metric]) for name, metric in (
         ("convergence", "fid"), ("noise_error", "x0_error"))}  # fmt: skip
     chart = "FID against network evaluations", "FID against seconds per 1,000 images"
@@ -404,7 +405,8 @@ def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict
         **dict.fromkeys(chart, len(first)),
         "FID against NFE by sampler, a panel a paradigm": int(solved.paradigm.isin(many).sum()),
         "FID, recall and errors against guidance scale": 2 * len(swept) + 4 * int((swept.guidance > 0).sum()),
-        "Ratios of FID between rows that differ in the network or in the objective": 2 * len(pairs),
+        "Ratios of FID as one factor after the other changes": links,
+        "Ratios of FID between rows that differ in one factor": pairs,
         "FID against training images and training seconds": 2 * len(known["convergence"]),
         "Training loss against images seen, by target": frames["training"].paradigm.nunique(),  # a line each
         "Error of x0 by time and by log-SNR": len(known["noise_error"]),

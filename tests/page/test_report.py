@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 import re
 
 import pandas as pd
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from invented import invented
 
 from diffbench import runs
-from diffbench.report import charts, effects, figures, finding, page
+from diffbench.report import charts, effects, figures, finding, page, sections
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
 
@@ -43,7 +42,7 @@ def test_nothing_is_loaded_from_anywhere(named):
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
     assert outside == []
-    charts = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "confusion")  # no 2 x 2
+    charts = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "effects", "confusion")
     assert html.count('<svg role="group"') == len(charts) == len(figures.figures(invented(named), named))
     assert html.count("data:image/png;base64,") == 3 * len(named.paradigms)
 
@@ -246,42 +245,22 @@ def test_a_sampler_may_be_called_what_python_allows():
     assert [name.rsplit("/", 1)[1] for name in names] == ["0", "1", "7.5", "1.3333333333333333", "100"]
 
 
-def test_effects_are_ratios_of_rows_that_differ_in_one_thing(monkeypatch):
-    """By hand: three networks and two objectives, FIDs that are powers of two by seed."""
-    params = runs.load("digits")
-    pairs = effects.comparisons(params)
-    rows = params.paradigms
-    for words, key, base in pairs:
-        row, other = rows[key], rows[base]
-        objective = (row.target, row.path, row.times) != (other.target, other.path, other.times)
-        assert (row.network != other.network) != objective, (words, "exactly one of the two differs")
-        assert words.startswith("objective: " if objective else "network: ")
-    words, key, base = pairs[0]
-    logs = {key: [1.0, 2.0, 4.0], base: [2.0, 2.0, 2.0]}
-    paradigms, cells, _ = frames_for(logs)
-    other = cells.assign(sampler="heun", fid=cells.fid / 100)  # a sampler that the other rows may not have
-    native = cells.assign(steps=250, fid=cells.fid / 100, native=True)
-    cells = pd.concat([cells, other, native], ignore_index=True)
-    monkeypatch.setattr(effects, "comparisons", lambda _: pairs[:1])
-    found = effects.ratios({"paradigms": paradigms, "cells": cells}, params, "best_")
-    assert list(found.comparison) == [words]
-    assert found.ratio[0] == pytest.approx(1.0), "the geometric mean of 1/2, 1 and 2"
-    half = 4.302653 * math.log(2) / math.sqrt(3)  # t of 2 degrees of freedom; standard deviation log 2
-    assert (found.low[0], found.high[0]) == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-5)
+def test_effects_in_words_give_the_numbers_of_the_table():
+    rows = pd.DataFrame({"steps": [8, 8], "ratio": [0.51234, 2.0], "low": [0.4, None], "high": [0.6, None]})
+    found = effects.shown(rows, ["one thing", "another"])
+    assert list(found.comparison) == ["one thing", "another"] and list(found.ratio) == [0.51234, 2.0]
+    assert list(found.text) == [
+        "one thing, 8 steps: FID times 0.512, 95% interval 0.4 to 0.6", "another, 8 steps: FID times 2",
+    ]  # fmt: skip
 
 
-def test_a_row_is_given_for_its_network_and_objective_by_its_own_sampler():
-    """A lower FID under a sampler that only some rows have is the sampler's."""
+def test_the_grid_of_networks_and_objectives_shows_the_best_cells_of_the_table(workplace):
     params = runs.load("digits")
-    key = next(key for key, row in params.paradigms.items() if row.conditional and row.samplers[0] == "ddim")
-    paradigms, cells, _ = frames_for({key: [2.0, 4.0]})
-    cells = pd.concat(
-        [cells, cells.assign(sampler="heun", fid=0.1), cells.assign(steps=20, nfe=20, fid=[1.0, 1.5])],
-        ignore_index=True,
-    )
-    frames = {"paradigms": paradigms, "cells": cells}
-    assert effects.own_seeds(frames, params, key, "best_").to_dict() == {0: 1.0, 1: 1.5}
-    assert effects.own_seeds(frames, params, key, "few_").to_dict() == {0: 2.0, 1: 4.0}
+    frames = invented(params)
+    found = sections.objectives(frames, params)
+    by_id = frames["paradigms"].set_index("paradigm")
+    assert found["rows"]["unet"]["eps"]["best"] == by_id.best_fid["unet-eps"]
+    assert found["rows"]["dit"]["velocity"]["few"] == by_id.few_fid["dit-velocity"]
 
 
 def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from diffbench import runs
 from diffbench.design import all_cells
-from diffbench.report import factors as chains
+from diffbench.report import effects as chains
 from diffbench.stages.aggregate import arm_row
 from diffbench.tables import store
 from diffbench.tables.factors import ALL, BUNDLE, Setting, effects, sampled
@@ -73,8 +73,10 @@ def test_nothing_else_differs_in_a_pair(at_root):
             assert changed == set(BOUGHT)
         else:
             assert changed == {row["factor"]}
-            kept = {name: row[f"with_{name}"] for name in Setting._fields if name != row["factor"]}
-            assert all(getattr(sides[0], name) == value for name, value in kept.items())
+        kept = {name: row[f"with_{name}"] for name in Setting._fields if name not in changed}
+        assert all(getattr(sides[0], name) == value for name, value in kept.items())
+        assert all(row[f"with_{name}"] == "" for name in changed)
+        if row["factor"] != ALL:
             assert (row["older"], row["newer"]) == tuple(getattr(side, row["factor"]) for side in sides)
 
 
@@ -136,3 +138,19 @@ def test_a_chain_with_a_link_missing_is_none(at_root):
     without = table[~((table.factor == "grid") & (table.steps == 8))]
     assert chains.chain(without, 8).empty and not chains.chain(without, 2).empty
     assert chains.chain(table, 50).empty
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist"])
+def test_pairs_of_rows_have_names_of_their_own_and_are_not_in_the_chain(at_root, name):
+    table = pd.DataFrame(effects(**frames_of(runs.load(name), multiplied)))
+    found = chains.comparisons(table, 8)
+    words = [chains.words_of(row) for _, row in found.iterrows()]
+    assert len(set(words)) == len(words), words
+    assert not (set(zip(found.base, found.paradigm, strict=True)) & {
+        (row.base, row.paradigm) for row in chains.chain(table, 8).itertuples() if not row.arm and not row.base_arm
+    })  # fmt: skip
+    assert (found[["arm", "base_arm"]] == "").all(axis=None)
+
+
+def test_rows_of_several_sizes_are_not_compared_as_if_they_had_one(at_root):
+    assert effects(**frames_of(runs.load("scaling"), multiplied)) == []

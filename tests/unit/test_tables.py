@@ -122,21 +122,21 @@ def test_guidance_is_chosen_on_the_selection_images_and_scored_on_the_others():
         for seed in (0, 1)
         for scale, steps, fid in ((1.0, 10, 4.0 + seed), (1.0, 20, 3.0 + seed), (2.0, 20, 0.1))
     ]
-    best = aggregate.summary(store.frame("cells", rows), "sd1", 1.0, 4.0)
+    best = aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 4.0)
     assert best["best_pca_fid"] == 0.5 and best["joint_error"] == 0.25
-    assert aggregate.summary(store.frame("cells", rows), "sd1", None, 4.0) == {}, "no scale was chosen"
+    assert aggregate.summary(store.frame("cells", rows), "sd1", "ddim", None, 4.0) == {}, "no scale was chosen"
     assert (best["best_steps"], best["best_fid"], best["few_fid"], best["few_nfe"]) == (20, 3.5, 4.5, 10)
     assert (best["few_sampler"], best["few_steps"]) == ("ddim", 10)
     assert (best["target_fid"], best["target_nfe"]) == (4.0, 20)
-    assert aggregate.summary(store.frame("cells", rows), "sd1", 1.0, 4.5)["target_nfe"] == 10
-    assert aggregate.summary(store.frame("cells", rows), "sd1", 1.0, 3.4)["target_nfe"] is None
+    assert aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 4.5)["target_nfe"] == 10
+    assert aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 3.4)["target_nfe"] is None
 
 
 def test_failed_cells_enter_no_mean():
     rows = [cell(seed=0), cell(seed=1, status="failed", fid=None)]
-    best = aggregate.summary(store.frame("cells", rows), "sd1", 1.0, 4.0)
+    best = aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 4.0)
     assert best["best_fid"] == pytest.approx(1 / 3) and math.isnan(best["best_fid_low"])
-    assert aggregate.summary(store.frame("cells", rows[1:]), "sd1", 1.0, 4.0) == {}
+    assert aggregate.summary(store.frame("cells", rows[1:]), "sd1", "ddim", 1.0, 4.0) == {}
 
 
 def test_a_place_is_robust_where_both_distances_agree_on_it():
@@ -159,9 +159,24 @@ def test_a_place_is_robust_where_both_distances_agree_on_it():
     assert finding.second_opinion(found.loc[["e"]].reset_index()) == ""
 
 
+def test_the_best_cell_is_chosen_on_held_out_images_among_the_rows_own():
+    """Not on the FID that is reported, and not among solvers that other rows were not given."""
+    kinds = [("ddim", 8, False, 2.0, 5.0), ("ddim", 20, False, 3.0, 4.0), ("heun", 20, False, 0.1, 0.1)]
+    rows = [
+        cell(seed=seed, sampler=sampler, steps=steps, nfe=steps, native=native, fid=fid, fid_held_out=held_out)
+        for seed in (0, 1)
+        for sampler, steps, native, fid, held_out in kinds
+    ]
+    best = aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 4.0)
+    assert (best["best_steps"], best["best_fid"], best["few_steps"], best["few_fid"]) == (20, 3.0, 8, 2.0)
+    rows += [cell(seed=seed, sampler="ancestral", steps=250, nfe=250, native=True, fid=1.0, fid_held_out=1.0)
+             for seed in (0, 1)]  # fmt: skip
+    assert aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 4.0)["best_sampler"] == "ancestral"
+
+
 def test_an_arm_is_never_the_best_cell():
     rows = [cell(seed=seed, arm=arm, fid=fid) for seed in (0, 1) for arm, fid in (("", 3.0), ("trick", 0.1))]
-    assert aggregate.summary(store.frame("cells", rows), "sd1", 1.0, 4.0)["best_fid"] == 3.0
+    assert aggregate.summary(store.frame("cells", rows), "sd1", "ddim", 1.0, 4.0)["best_fid"] == 3.0
 
 
 def test_thresholds_are_the_first_snapshot_there_or_censored():

@@ -1,91 +1,96 @@
-"""What the network buys and what the objective buys: rows that differ in nothing else, compared over seeds."""
+"""What one factor buys at equal steps: the table of effects in words."""
 
-import math
+from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
-from diffbench.config.models import Params
-from diffbench.tables import schema
-from diffbench.tables.intervals import interval
+from diffbench.tables.factors import ALL, BUNDLE, Setting
 
-BASE_NETWORK, BASE_OBJECTIVE = "unet", ("eps", "vp-linear", "uniform")
 NETWORKS = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}
+STEPS = (2, 8, 20)  # that every preset has
+# The order was fixed before a run was looked at: what training sees, what sampling sees, what is predicted, the path.
+CHAIN = {
+    "density": "noise levels in training: flow's instead of VP's",
+    "grid": "noise levels in sampling: flow's instead of VP's",
+    "target": "target: velocity instead of eps",
+    "path": "path: straight instead of VP",
+    ALL: "all four together",
+}
 
 
-def comparisons(params: Params) -> list[tuple[str, str, str]]:
-    """Pairs of conditional rows that differ in the network only or in the objective only: (words, row, base).
+def chain(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """The effects of the four factors, each added to those before it, and of all of them; empty if one is missing.
 
-    The bases are the U-Net and eps on the linear VP schedule with uniform times.
-    """
-    rows = {
-        (row.network, (row.target, row.path, row.times)): key
-        for key, row in reversed(params.paradigms.items())
-        if row.conditional
-    }
-    found = []
-    for (network, objective), key in reversed(rows.items()):
-        base = rows.get((network, BASE_OBJECTIVE))
-        if base and base != key:
-            name = objective_name(objective)
-            found.append((f"objective: {name} instead of eps, {NETWORKS.get(network, network)}", key, base))
-    for (network, objective), key in reversed(rows.items()):
-        base = rows.get((BASE_NETWORK, objective))
-        if base and base != key:
-            names = NETWORKS.get(network, network), NETWORKS[BASE_NETWORK]
-            found.append((f"network: {names[0]} instead of {names[1]}, {objective_name(objective)}", key, base))
-    return found
-
-
-def objective_name(objective: tuple[str, str, str]) -> str:
-    """Target, path and density of times in short; the path and the density only where they are not the usual ones."""
-    target, path, times = objective
-    usual = {"vp-linear": "", "vp-scaled-linear": " (scaled-linear)", "linear": ""}.get(path, f" ({path})")
-    density = "" if times == ("logit-normal" if path == "linear" else "uniform") else f" at {times} t"
-    if "@" in times:
-        density = f" at {'flow' if times.endswith('@linear') else 'VP'}'s noise levels"
-    return f"{target}{usual}{density}"
-
-
-def own_seeds(frames: dict[str, pd.DataFrame], params: Params, key: str, which: str) -> pd.Series:
-    """FID by seed of a row's best cell of the grid under its own, first sampler; empty if it has none.
-
-    Rows were not given the same samplers, so a best over all would credit a solver to a network or an objective.
+    Their ratios multiply to the last one, seed by seed.
 
     Args:
-        which: "best_", or "few_" for its best cell of few evaluations.
+        effects: the table of that name.
     """
-    cells = frames["cells"]
-    guidance = frames["paradigms"].set_index("paradigm").guidance.get(key)
-    own = cells[
-        (cells.paradigm == key) & (cells.sampler == params.paradigms[key].samplers[0]) & (cells.arm == "")
-        & ~cells.native.fillna(False).astype(bool) & (cells.status == "ok")
-        & (cells.guidance == (0.0 if pd.isna(guidance) else guidance))
-    ]  # fmt: skip
-    if which == "few_":
-        own = own[own.nfe <= schema.FEW_NFE]
-    if own.empty:
-        return pd.Series(dtype=float)
-    best = own.groupby("steps").fid.mean().idxmin()
-    return own[own.steps == best].set_index("seed").fid.astype(float)
-
-
-def ratios(frames: dict[str, pd.DataFrame], params: Params, which: str) -> pd.DataFrame:
-    """What a network or an objective changes: the ratio of FIDs, paired over seeds, with its 95% t interval.
-
-    Args:
-        which: "best_" compares each row's best cells, "few_" its best of few evaluations, of its own sampler.
-    """
-    rows = []
-    for words, key, base in comparisons(params):
-        left, right = (own_seeds(frames, params, side, which) for side in (key, base))
-        seeds = left.index.intersection(right.index)
-        if not len(seeds):
-            continue
-        logs = np.log(left[seeds].clip(1e-12).to_numpy()) - np.log(right[seeds].clip(1e-12).to_numpy())
-        low, high = interval(logs)
-        ratio, low, high = (math.exp(value) for value in (logs.mean(), low, high))
-        span = "" if math.isnan(low) else f", 95% interval {low:.3g} to {high:.3g}"
-        text = f"{words}: FID times {ratio:.3g}{span}"
-        rows.append({"comparison": words, "ratio": ratio, "low": low, "high": high, "text": text})
+    now, rows = BUNDLE[0], []
+    own = effects[effects.steps == steps]
+    for factor in CHAIN:
+        if factor == ALL:
+            found = own[(own.factor == ALL) & (own.with_network == now.network)]
+        else:
+            newer = getattr(BUNDLE[1], factor)
+            found = own[(own.factor == factor) & (own.older == getattr(now, factor)) & (own.newer == newer)]
+            for name in Setting._fields:
+                if name != factor:
+                    found = found[found[f"with_{name}"] == getattr(now, name)]
+            now = now._replace(**{factor: newer})
+        if found.empty:
+            return effects.head(0)
+        rows.append(found.iloc[0])
     return pd.DataFrame(rows)
+
+
+def network_name(network: str) -> str:
+    """A network as people write it."""
+    return NETWORKS.get(network, network)
+
+
+def levels_name(density: str) -> str:
+    """A density or grid of noise levels in short."""
+    return {BUNDLE[1].density: "flow's", BUNDLE[0].density: "VP's"}.get(density, density)
+
+
+def words_of(row: pd.Series) -> str:
+    """What changes in a pair of rows and what it changes in, so that no two pairs of a run are called the same."""
+    network, target, path = row.with_network, row.with_target, row.with_path
+    if row.factor == "network":
+        return f"network: {network_name(row.newer)} instead of {network_name(row.older)}, {target} on {path}"
+    if row.factor == ALL:
+        return f"all four together, {network_name(network)}"
+    if row.factor == "target":
+        levels = "" if row.with_density.endswith(f"@{path}") else f" at {levels_name(row.with_density)} noise levels"
+        return f"target: {row.newer} instead of {row.older}, {network_name(network)} on {path}{levels}"
+    if row.factor == "density":
+        older, newer = levels_name(row.older), levels_name(row.newer)
+        return f"noise levels in training: {newer} instead of {older}, {network_name(network)}, {target} on {path}"
+    return f"{row.factor}: {row.newer} instead of {row.older}, {network_name(network)} + {target}"
+
+
+def comparisons(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Pairs of rows as they are in the grid, without arms, that the chain does not hold.
+
+    Args:
+        effects: the table of that name.
+    """
+    own = effects[(effects.steps == steps) & (effects.base_arm == "") & (effects.arm == "")]
+    links = chain(effects, steps).itertuples()
+    linked = {(row.base, row.paradigm) for row in links if not row.base_arm and not row.arm}
+    pairs = pd.Series([*zip(own.base, own.paradigm, strict=True)], index=own.index, dtype=object)
+    order = ["network", ALL, "target", "density", "grid", "path", "sampling_path"]
+    found = own[~pairs.isin(linked)]
+    return found.loc[found.factor.map(order.index).sort_values(kind="stable").index]
+
+
+def shown(rows: pd.DataFrame, words: Iterator[str] | list[str]) -> pd.DataFrame:
+    """Effects for a chart: columns comparison, ratio, low, high and text."""
+    rows = rows.assign(comparison=list(words))
+    spans = ["" if pd.isna(row.low) else f", 95% interval {row.low:.3g} to {row.high:.3g}" for row in rows.itertuples()]
+    texts = [
+        f"{row.comparison}, {row.steps} steps: FID times {row.ratio:.3g}{span}"
+        for row, span in zip(rows.itertuples(), spans, strict=True)
+    ]
+    return rows.assign(text=texts)[["comparison", "ratio", "low", "high", "text"]]

@@ -7,8 +7,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from diffbench.config.models import Params
-from diffbench.report import charts, effects, factors
-from diffbench.tables import schema, store
+from diffbench.report import charts, effects
+from diffbench.tables import store
 
 SMALL = {"width": 250, "height": 230}
 
@@ -173,32 +173,33 @@ def noise_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, s
     return {"noise": charts.svg(charts.beside(parts), "Error of x0 by time and by log-SNR")} if parts else {}
 
 
-EFFECTS = (("few_", f"ratio of FID, at most {schema.FEW_NFE} evaluations (log)"), ("best_", "ratio of best FID (log)"))
-
-
-def effect_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
-    """What the network buys and what the objective buys, rows that differ in nothing else."""
-    panels = [(effects.ratios(frames, params, which), title) for which, title in EFFECTS]
-    parts = [charts.effects(rows, title, names=index == 0) for index, (rows, title) in enumerate(panels) if len(rows)]
-    name = "Ratios of FID between rows that differ in the network or in the objective"
-    # Room for labels in a font that is wider than the one the layout was measured with.
-    padding = {"left": 60, "right": 10, "top": 5, "bottom": 5}
-    return {"effects": charts.svg(alt.hconcat(*parts, padding=padding), name)} if parts else {}
-
-
-def factor_figure(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What each factor of an objective buys, at each step count that every preset has; none if one has no chain."""
-    found = {steps: factors.shown(frames["effects"], steps) for steps in factors.STEPS}
-    if any(rows.empty for rows in found.values()):
-        return {}
+def _forests(panels: dict[int, pd.DataFrame], name: str) -> str:
+    """Forest plots side by side, one for each step count, under one list of comparisons."""
     parts = [
-        charts.effects(rows, f"ratio of FID, {steps} steps (log)", names=steps == factors.STEPS[0], width=210)
-        for steps, rows in found.items()
+        charts.effects(rows, f"ratio of FID, {steps} steps (log)", names=index == 0, width=210)
+        for index, (steps, rows) in enumerate(panels.items())
     ]
     # Room for labels in a font that is wider than the one the layout was measured with.
     padding = {"left": 60, "right": 10, "top": 5, "bottom": 5}
-    name = "Ratios of FID as one factor after the other changes"
-    return {"factors": charts.svg(alt.hconcat(*parts, padding=padding), name)}
+    return charts.svg(alt.hconcat(*parts, padding=padding), name)
+
+
+def effect_figures(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What each factor buys: one after the other, and in pairs of rows that differ in nothing else."""
+    table, found = frames["effects"], {}
+    chains = {steps: effects.chain(table, steps) for steps in effects.STEPS}
+    if all(len(rows) for rows in chains.values()):
+        panels = {steps: effects.shown(rows, [effects.CHAIN[f] for f in rows.factor]) for steps, rows in chains.items()}
+        found["factors"] = _forests(panels, "Ratios of FID as one factor after the other changes")
+    pairs = {steps: effects.comparisons(table, steps) for steps in effects.STEPS}
+    panels = {
+        steps: effects.shown(rows, [effects.words_of(row) for _, row in rows.iterrows()])
+        for steps, rows in pairs.items()
+        if len(rows)
+    }
+    if panels:
+        found["effects"] = _forests(panels, "Ratios of FID between rows that differ in one factor")
+    return found
 
 
 def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
@@ -231,8 +232,7 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup
         | guidance_figure(frames, params, floor)
         | training_figures(frames, params, floor)
         | noise_figure(frames, params)
-        | factor_figure(frames)
-        | effect_figure(frames, params)
+        | effect_figures(frames)
         | confusion_figure(frames, params)
     )
     return {name: Markup(text) for name, text in found.items()}

@@ -6,7 +6,6 @@ import pandas as pd
 
 from diffbench.config.models import Params
 from diffbench.report.charts import cell_id
-from diffbench.report.effects import own_seeds
 from diffbench.report.finding import number
 from diffbench.report.sprites import Album
 from diffbench.tables import store
@@ -144,17 +143,18 @@ def reached(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
 
 
 def objectives(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
-    """The grid of networks and objectives: mean FID, under their own samplers, of rows that differ in nothing else."""
+    """The grid of networks and objectives: FID of each row's best cell, and of its best of few evaluations."""
     columns = {
         "eps": ("eps", "vp-linear", "uniform"),
         "v": ("v", "vp-linear", "uniform"),
         "velocity": ("velocity", "linear", "logit-normal"),
     }
+    by_id = frames["paradigms"].set_index("paradigm")
     found: dict[str, dict[str, dict]] = {}
     for key, row in params.paradigms.items():
         for name, facts in columns.items():
             if row.conditional and (row.target, row.path, row.times) == facts:
-                values = {which: own_seeds(frames, params, key, f"{which}_").mean() for which in ("best", "few")}
+                values = {which: by_id[f"{which}_fid"].get(key) for which in ("best", "few")}
                 found.setdefault(row.network, {})[name] = {"label": row.label} | values
     if len(found) < 2:
         return None

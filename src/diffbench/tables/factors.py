@@ -11,6 +11,7 @@ noise levels they give the same images.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -88,6 +89,8 @@ def _plain(arms: pd.DataFrame) -> pd.DataFrame:
 def sampled(cells: pd.DataFrame, arms: pd.DataFrame, paradigms: pd.DataFrame) -> list[Sampled]:
     """What can be compared: cells of conditional rows at guidance 1 under a sampler of first order.
 
+    A setting that several rows have, as networks of several sizes do, is left out: it would not say which is meant.
+
     Args:
         cells, arms, paradigms: the tables of these names.
     """
@@ -107,7 +110,9 @@ def sampled(cells: pd.DataFrame, arms: pd.DataFrame, paradigms: pd.DataFrame) ->
             setting = Setting(row.network, target, _on(row.times, row.path), grid, row.path, other)
             fid = same.drop_duplicates("seed").set_index("seed").fid.astype(float)
             found.setdefault((setting, int(steps), row.paradigm), Sampled(setting, row.paradigm, arm, int(steps), fid))
-    return list(found.values())
+    shared = Counter(setting for setting, steps, _ in found)
+    per_row = Counter((setting, paradigm) for setting, _, paradigm in found)
+    return [way for way in found.values() if shared[way.setting] == per_row[way.setting, way.paradigm]]
 
 
 def _pairs(ways: list[Sampled]) -> Iterator[tuple[str, Sampled, Sampled]]:
@@ -120,8 +125,10 @@ def _pairs(ways: list[Sampled]) -> Iterator[tuple[str, Sampled, Sampled]]:
             factor = changed[0]
             ages = [_age(factor, getattr(way.setting, factor)) for way in (one, other)]
             yield (factor, one, other) if ages[0] < ages[1] else (factor, other, one)
-        elif (one.setting, other.setting) in (BUNDLE, BUNDLE[::-1]):
-            yield (ALL, one, other) if one.setting == BUNDLE[0] else (ALL, other, one)
+        elif one.setting.network == other.setting.network:
+            bundle = tuple(way._replace(network=one.setting.network) for way in BUNDLE)
+            if (one.setting, other.setting) in (bundle, bundle[::-1]):
+                yield (ALL, one, other) if one.setting == bundle[0] else (ALL, other, one)
 
 
 def effects(cells: pd.DataFrame, arms: pd.DataFrame, paradigms: pd.DataFrame) -> list[dict[str, Any]]:
@@ -143,7 +150,8 @@ def effects(cells: pd.DataFrame, arms: pd.DataFrame, paradigms: pd.DataFrame) ->
                 "factor": factor,
                 "older": getattr(older.setting, factor) if of_one else "",
                 "newer": getattr(newer.setting, factor) if of_one else "",
-                **{f"with_{name}": getattr(newer.setting, name) if of_one and name != factor else ""
+                **{f"with_{name}": getattr(newer.setting, name)
+                   if name != factor and getattr(newer.setting, name) == getattr(older.setting, name) else ""
                    for name in Setting._fields},
                 "base": older.paradigm,
                 "base_arm": older.arm,
