@@ -119,4 +119,5 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         reference=reference.against(frames, params),
         downloads=[download(places.tables / f"cells.{kind}") for kind in MEDIA],
         cell=summary.score_text,
+        chance=summary.chance(),
     )

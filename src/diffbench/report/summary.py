@@ -1,8 +1,11 @@
 """The first table of the page: a row a paradigm, its headline figures and ten samples of few evaluations."""
 
+import math
+
 import pandas as pd
 
 from diffbench.config.models import Params
+from diffbench.data.vocabulary import DIGITS, SLANTS, WEIGHTS
 from diffbench.report import charts
 from diffbench.report.finding import DASH, cell_seeds, number, unproved
 from diffbench.report.sprites import Album
@@ -26,6 +29,13 @@ def score_text(name: str, value: float | None) -> str:
     if name.endswith("_nfe"):
         return f"{int(value)}"
     return f"{100 * value:.1f}%" if name.endswith("_error") else number(value)
+
+
+def chance() -> dict[str, float]:
+    """The errors of a network that draws real digits and does not listen to the prompt."""
+    rights = {"digit_error": 1 / len(DIGITS), "weight_error": 1 / len(WEIGHTS), "slant_error": 1 / len(SLANTS)}
+    rights["joint_error"] = math.prod(rights.values())
+    return {name: 1 - right for name, right in rights.items()}
 
 
 def floor_values(floors: pd.Series) -> list[tuple[str, str]]:
