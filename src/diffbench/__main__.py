@@ -1,11 +1,13 @@
-"""``python -m diffbench``."""
+"""``python -m diffbench``, and the command ``diffbench``."""
 
 import atexit
 import gc
 import os
 import sys
 
-from diffbench.cli import main
+from diffbench.cli import complain, main
+from diffbench.errors import UserError
+from diffbench.runs import refuse_another_package
 
 # A job imports half a million objects of torch and ends minutes later. Collections while they are made, and the last
 # ones over all of them when the interpreter ends, take a fifth of a short job's time and free nothing.
@@ -23,5 +25,14 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command line with the code of the checkout that it is given in, and end the process."""
+    try:
+        refuse_another_package()
+    except UserError as error:
+        leave(complain(str(error)))
     leave(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,5 +1,7 @@
 """The checked params of a run, by its name."""
 
+from pathlib import Path
+
 from diffbench import parts
 from diffbench.config import checks
 from diffbench.config.models import Params, build
@@ -7,6 +9,19 @@ from diffbench.config.presets import FULL, PARAMS, PRESETS, is_own, preset, raw
 from diffbench.errors import UserError, printable
 from diffbench.runtime.hardware import cuda_devices
 from diffbench.runtime.yaml_file import read_yaml
+
+
+def refuse_another_package() -> None:
+    """Refuse to work in a checkout with the code of another: results would be taken for those of the code seen here.
+
+    Raises:
+        UserError: a package that is installed from elsewhere runs.
+    """
+    here, runs_from = Path("src/diffbench"), Path(__file__).parent
+    if (here / "runs.py").exists() and not here.samefile(runs_from):
+        raise UserError(
+            f"the diffbench that runs is {runs_from}, not this checkout's {here.resolve()}; run 'pip install -e .' here"
+        )
 
 
 def check(params: dict, source: str) -> None:

@@ -3,7 +3,10 @@
 import datetime
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,8 +111,8 @@ MISTAKES = [
     ("paradigms.sd1.colour", "red", "paradigms.sd1.colour: unknown key; allowed: "),
     (
         "paradigms.sd1.lr",
-        "2e-3",
-        'paradigms.sd1.lr: "2e-3" is not a number (YAML reads this as text; write it as 0.002',
+        " 2e-3",
+        'paradigms.sd1.lr: " 2e-3" is not a number (this is text; write it without quotes)',
     ),
     ("paradigms.sd1.lr", 0, "paradigms.sd1.lr: 0; allowed: more than 0"),
     ("paradigms.sd1.lr", -0.1, "paradigms.sd1.lr: -0.1; allowed: more than 0"),
@@ -129,7 +132,7 @@ MISTAKES = [
     ("seeds", 3, "seeds: 3 is not a list"),
     ("convergence.within", [2, 2.0], "convergence.within: [2, 2.0] holds a value twice"),
     ("sampling.guidance.everywhere", [1, 1.0], "sampling.guidance.everywhere: [1, 1.0] holds a value twice"),
-    ("sampling.images", "1e5", 'sampling.images: "1e5" is not an integer (YAML reads this as text; write it as 100000'),
+    ("sampling.images", "1e5", "sampling.images: 100000.0 is not an integer"),
     ("compute.threads", {datetime.date(2026, 1, 1): 1}, "compute.threads: {datetime.date(2026, 1, 1): 1} is"),
     ("paradigms", {}, "paradigms: is empty; at least 1 needed"),
     ("paradigms.sd1", None, "paradigms.sd1: null is not a mapping"),
@@ -248,6 +251,32 @@ def test_a_mistake_is_one_line_and_exit_code_2(workplace, capsys, key, value, li
     assert len(said) == 1, said
     assert said[0].startswith("error: params.yaml: ") and line in said[0]
     assert (workplace / "results/kept").read_text() == "kept"
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1E-5", "1.e-5", "1.0e-05", "0.00001"])
+def test_a_number_may_be_written_as_dvc_writes_it(workplace, text):
+    path = workplace / "params.yaml"
+    path.write_text(path.read_text().replace("lr: 0.0005", f"lr: {text}", 1))
+    assert runs.load("mnist").paradigms["ddpm"].lr == 1e-5
+
+
+def test_the_code_of_another_checkout_is_refused(workplace):
+    """Its results would be taken for those of the code that is seen, and verify would agree."""
+    shutil.copy(ROOT / "Snakefile", workplace)
+    for name in ("workflow/rules", "workflow/report", "profiles"):
+        shutil.copytree(ROOT / name, workplace / name)
+    shutil.copytree(ROOT / "src/diffbench", workplace / "src/diffbench", ignore=shutil.ignore_patterns("__pycache__"))
+    elsewhere = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    line = f"the diffbench that runs is {ROOT / 'src/diffbench'}, not this checkout's {workplace / 'src/diffbench'}"
+    for command, code in ((["-m", "diffbench", "params"], 2), (["-m", "snakemake", "-n", "--cores", "1"], 2)):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=workplace, env=elsewhere, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == code and f"error: {line}" in done.stderr, done.stderr[-2000:]
+        assert "Traceback" not in done.stderr
+    own = os.environ | {"PYTHONPATH": str(workplace / "src")}
+    call = [sys.executable, "-m", "diffbench", "params"]
+    assert subprocess.run(call, cwd=workplace, env=own, capture_output=True, check=False).returncode == 0
 
 
 def test_neighbours_must_be_fewer_than_images(workplace, capsys):

@@ -41,6 +41,7 @@ def stop(error):
 
 
 try:
+    runs.refuse_another_package()
     DEFAULT_RUN, WHY = runs.default()
     runs.load(DEFAULT_RUN)
     KNOWN_RUNS = list(dict.fromkeys([read_yaml(params_files.PARAMS)["name"], *params_files.preset_names()]))

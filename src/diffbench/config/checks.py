@@ -89,8 +89,7 @@ def _explain(error: Any) -> str:
         if kind in ("int_type", "float_type") and isinstance(value, str):
             with suppress(ValueError):
                 float(value)
-                plain = "100000, not 1e5" if kind == "int_type" else "0.002, not 2e-3"
-                hint = f" (YAML reads this as text; write it as {plain}, and without quotes)"
+                hint = " (this is text; write it without quotes)"
         return f"{where}: {show(value)} is not {KINDS[kind]}{hint}"
     if kind == "finite_number":
         return f"{where}: {value} is not a finite number"

@@ -1,6 +1,7 @@
 """YAML that people write: read whole, or refused in one line."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 )
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+# As YAML 1.2 has it and DVC writes it: a number with an exponent needs neither a point nor a sign.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_yaml(path: Path) -> dict:

@@ -53,7 +53,7 @@ def sources() -> dict[str, str]:
     own = {
         f"src/diffbench/{path.relative_to(root).as_posix()}": sha256(path)
         for path in sorted(root.rglob("*"))
-        if path.suffix in SUFFIXES
+        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()  # no editor's lock or swap file
     }
     return own | {path.as_posix(): sha256(path) for path in extension_files()}
 
