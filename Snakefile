@@ -48,7 +48,7 @@ onstart:
 
 onsuccess:
     for run in requested_runs():
-        shell(f"{PYTHON} -m diffbench finding {run}")
+        shell(f"python -m diffbench finding {run}")
     say(f"elapsed: {elapsed()}")
     if requested_runs() == [DEFAULT_RUN]:
         say(WHY)

@@ -25,11 +25,14 @@ import torch
 from common import Ratio, alternate, arguments, circumstances, dataset, measured, setting, show, write
 from torch import Tensor, nn
 
-from diffbench import model, sample, train
-from diffbench.config import Cell, Params
-from diffbench.data import prompts
+from diffbench.config.models import Params
+from diffbench.data import vocabulary
+from diffbench.data.sources import image_side
+from diffbench.design import Cell
 from diffbench.device import autocast
-from diffbench.networks.layers import PromptEmbedding
+from diffbench.diffusion import generate, model
+from diffbench.diffusion.networks.layers import PromptEmbedding
+from diffbench.training.trainer import Trainer
 
 TARGET = {"cpu": 1.0, "cuda": 2.0}
 ROWS = {"unet": "sd1", "dit": "dit", "mmdit": "sd3"}  # the row of the presets that shows each network
@@ -57,7 +60,7 @@ def unets(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
         attends = [level >= levels - attention for level in range(levels)]
         yield (
             UNet2DConditionModel(
-                sample_size=params.side // patch,
+                sample_size=image_side(params) // patch,
                 in_channels=patch**2,
                 out_channels=patch**2,
                 block_out_channels=channels,
@@ -86,7 +89,7 @@ def dits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
                 in_channels=1,
                 out_channels=1,
                 num_layers=size["depth"],
-                sample_size=params.side,
+                sample_size=image_side(params),
                 patch_size=size["patch"],
                 num_embeds_ada_norm=10,
             ),
@@ -102,7 +105,7 @@ def mmdits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
         width = each * size["heads"]
         yield (
             SD3Transformer2DModel(
-                sample_size=params.side,
+                sample_size=image_side(params),
                 patch_size=size["patch"],
                 in_channels=1,
                 out_channels=1,
@@ -112,7 +115,7 @@ def mmdits(params: Params, size: dict) -> Iterator[tuple[nn.Module, int]]:
                 joint_attention_dim=width,
                 caption_projection_dim=width,
                 pooled_projection_dim=width,
-                pos_embed_max_size=params.side // size["patch"],
+                pos_embed_max_size=image_side(params) // size["patch"],
             ),
             width,
         )
@@ -157,7 +160,7 @@ class Theirs(nn.Module):
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor) -> Tensor:
         """Noisy images (B, 1, H, W), their times (B,) and our prompts (B, 3) to (B, 1, H, W)."""
         if self.network == "dit":
-            labels = torch.where(prompt[:, 0] == prompts.NULL, 10, prompt[:, 0])
+            labels = torch.where(prompt[:, 0] == vocabulary.NULL, 10, prompt[:, 0])
             return self.net(x, timestep=t, class_labels=labels, return_dict=False)[0]
         words = self.words(prompt)
         if self.network == "unet":
@@ -168,7 +171,7 @@ class Theirs(nn.Module):
         return self.net(x, encoder_hidden_states=words, pooled_projections=pooled, timestep=t, return_dict=False)[0]
 
 
-def training(theirs: Theirs, trainer: train.Trainer, where: torch.device) -> Callable[[], None]:
+def training(theirs: Theirs, trainer: Trainer, where: torch.device) -> Callable[[], None]:
     """One step of diffusers' training examples, on the images and prompts of ``trainer``."""
     from diffusers.training_utils import EMAModel
 
@@ -187,7 +190,7 @@ def training(theirs: Theirs, trainer: train.Trainer, where: torch.device) -> Cal
         x0, prompt = trainer.images[index], trainer.prompts[index]
         noise = torch.randn_like(x0)
         whole = torch.rand(len(x0), 1, device=where) < settings.prompt_drop
-        prompt = torch.where(whole, prompts.NULL, prompt)
+        prompt = torch.where(whole, vocabulary.NULL, prompt)
         if flow:
             share = torch.randn(len(x0), device=where).sigmoid()
             t, sigma = levels * share, share[:, None, None, None]
@@ -210,7 +213,7 @@ def sampling(
     theirs: Theirs, prompt: Tensor, start: Tensor, steps: int, params: Params, where: torch.device
 ) -> Callable[[], Tensor]:
     """A guided pipeline's loop, from noise (B, 1, H, W)."""
-    null = torch.full_like(prompt, prompts.NULL)
+    null = torch.full_like(prompt, vocabulary.NULL)
     both = torch.cat([null, prompt])
 
     def draw() -> Tensor:
@@ -233,7 +236,7 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     if importlib.util.find_spec("diffusers") is None:
         return [Ratio(name, target, skipped="diffusers is not installed") for name in names]
     data = dataset(params)
-    trainer = train.Trainer(params, row, 0, where, data)
+    trainer = Trainer(params, row, 0, where, data)
     count = model.parameters(trainer.denoiser)
     theirs = Theirs(network, params, row.size | ({} if network == "unet" else {"patch": row.size["patch"]}), count)
     theirs.to(where).train()
@@ -241,18 +244,18 @@ def compare(network: str, params: Params, where: torch.device, rounds: int) -> l
     pairs = alternate(trainer.step, training(theirs, trainer, where), rounds, where, warm_up=5)
     ratios = [measured(names[0], target, pairs, note)]
 
-    denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last)
+    denoiser = model.on_device(model.build(row, image_side(params)), where)
     denoiser.eval().requires_grad_(False)
     model.fuse(denoiser, params.compute)
     theirs.eval().requires_grad_(False)
     images, steps = min(params.sampling.images, params.sampling.batch_size), params.sampling.guidance.sweep_steps
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)]
     cell = Cell(sampler=row.samplers[0], steps=steps, guidance=SCALE)
-    start = sample.starts(images, params.side, 0, "scored", where)
+    start = generate.starts(images, image_side(params), 0, "scored", where)
 
     def ours() -> None:
         with torch.no_grad(), autocast(where, params.compute.precision):  # as the sample stage
-            sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
+            generate.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     pairs = alternate(
         ours, sampling(theirs, prompt, start, steps, params, where), max(3, rounds // 3), where, warm_up=1

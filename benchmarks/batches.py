@@ -14,8 +14,10 @@ import torch
 from common import arguments, circumstances, setting, write
 from floors import kinds
 
-from diffbench import device, model, sample
-from diffbench.data import prompts
+from diffbench import device, meters
+from diffbench.data import vocabulary
+from diffbench.data.sources import image_side
+from diffbench.diffusion import generate, model
 
 PARTS = (1, 2, 4, 8, 16)  # batches that a cell's images are taken in
 
@@ -32,23 +34,21 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{'':<10}" + "".join(f"{f'{size} a batch':>16}" for size in sizes))
     found = {}
     for key in dict.fromkeys(kinds(params).values()):
-        row = params.paradigms[key]
-        denoiser = (
-            model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
-        )
+        row, side = params.paradigms[key], image_side(params)
+        denoiser = model.on_device(model.build(row, side), where).eval().requires_grad_(False)
         halves = 2 if row.conditional else 1
-        x = sample.starts(images, params.side, 0, "scored", where).repeat(halves, 1, 1, 1)
+        x = generate.starts(images, side, 0, "scored", where).repeat(halves, 1, 1, 1)
         t = torch.full((len(x),), 0.5, device=where)
-        prompt = torch.full((len(x), prompts.LENGTH), prompts.NULL, device=where) if row.conditional else None
+        prompt = torch.full((len(x), vocabulary.LENGTH), vocabulary.NULL, device=where) if row.conditional else None
         taken: dict[int, list[float]] = {size: [] for size in sizes}
         for _ in range(options.rounds + 1):  # the first settles caches and kernels
             for size in sizes:
                 with torch.no_grad(), device.autocast(where, params.compute.precision):
-                    device.synchronise(where)
+                    meters.synchronise(where)
                     started = time.perf_counter()
                     for part in torch.arange(len(x), device=where).split(halves * size):
                         denoiser.output(x[part], t[part], None if prompt is None else prompt[part])
-                    device.synchronise(where)
+                    meters.synchronise(where)
                 taken[size].append(1e3 * (time.perf_counter() - started))
         found[key] = {size: statistics.median(each[1:]) for size, each in taken.items()}
         print(f"{key:<10}" + "".join(f"{found[key][size]:>13.1f} ms" for size in sizes), flush=True)

@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diffbench import classifier as judge
-from diffbench import config, rng
+from diffbench import config, design, rng, runs
 from diffbench.data import splits
+from diffbench.data.captions import captions
 from diffbench.device import prepare
-from diffbench.files import Places
-from diffbench.metrics import adherence, frechet, manifold
-from diffbench.metrics.sets import Real, Samples
-from diffbench.sample import captions
+from diffbench.evaluation import classifier as judge
+from diffbench.evaluation.fitting import fit
+from diffbench.evaluation.metrics import adherence, frechet, manifold
+from diffbench.evaluation.metrics.sets import Real, Samples
+from diffbench.runtime import npz
+from diffbench.runtime.places import Places
 
 FAMILIES = (frechet.family, manifold.family, adherence.family)
 SCORES = ("fid", "recall", "digit_error")
@@ -31,7 +33,7 @@ def trained(params: config.Params, dataset: splits.Dataset, number: int, device:
     """The run's classifier for number 0, else one of another seed."""
     own = rng.seed_of
     with patch.object(rng, "seed_of", lambda *parts: own(*parts, *(["judge", number] if number else []))):
-        return judge.fit(params.classifier, dataset, params.side, device).eval()
+        return fit(params.classifier, dataset, device).eval()
 
 
 def scored(params: config.Params, number: int, device: torch.device) -> pd.DataFrame:
@@ -43,7 +45,7 @@ def scored(params: config.Params, number: int, device: torch.device) -> pd.DataF
     for name in ("train", "test"):
         images = splits.to_float(getattr(dataset, name).images, device)
         features[name], logits[name] = judge.apply(network, images)
-    chosen = torch.from_numpy(splits.load_arrays(places.reference)["manifold_rows"]).to(device)
+    chosen = torch.from_numpy(npz.load_arrays(places.reference)["manifold_rows"]).to(device)
     real = Real(
         features["train"], features["train"][chosen], params.evaluation.neighbours, dataset.bounds,
         dataset.train.images, dataset.train.labels, dataset.test.images,
@@ -59,8 +61,8 @@ def scored(params: config.Params, number: int, device: torch.device) -> pd.DataF
     prompt = captions(dataset, params.sampling.images, "scored")
     conditional = [key for key, row in params.paradigms.items() if row.conditional]
     for key, seed, steps in itertools.product(conditional, params.seeds, map(str, params.sampling.steps)):
-        drawn = splits.load_arrays(places.samples(key, seed, steps))["images"]
-        for cell, images in zip(params.cells(key, seed, steps), drawn, strict=True):
+        drawn = npz.load_arrays(places.samples(key, seed, steps))["images"]
+        for cell, images in zip(design.cells(params, key, seed, steps), drawn, strict=True):
             if cell.guidance == 1:
                 samples = Samples(images, *judge.apply(network, splits.to_float(images, device)), prompt)
                 rows.append({"cell": f"{key} {cell.sampler} {steps}", "seed": seed} | scores(samples))
@@ -72,7 +74,7 @@ def main() -> None:
     parser.add_argument("run", help="params.yaml's name, or a preset's")
     parser.add_argument("--classifiers", type=int, default=6)
     arguments = parser.parse_args()
-    params = config.load(arguments.run)
+    params = runs.load(arguments.run)
     device = prepare(params.compute)
     table = pd.concat([scored(params, number, device) for number in range(arguments.classifiers)])
     table["log FID"] = np.log(table.fid)

@@ -16,8 +16,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from diffbench import config, device, provenance  # noqa: E402
-from diffbench.data import prompts, splits  # noqa: E402
+from diffbench import config, device, meters, runs  # noqa: E402
+from diffbench.data import splits, vocabulary  # noqa: E402
+from diffbench.data.sources import image_side  # noqa: E402
+from diffbench.runtime import hardware  # noqa: E402
+from diffbench.tables import provenance  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,10 @@ def alternate(
     for _ in range(rounds):
         taken = []
         for call in (ours, theirs):
-            device.synchronise(where)
+            meters.synchronise(where)
             started = time.perf_counter()
             call()
-            device.synchronise(where)
+            meters.synchronise(where)
             taken.append(time.perf_counter() - started)
         pairs.append((taken[0], taken[1]))
     return pairs
@@ -93,8 +96,8 @@ def setting(preset: str | None) -> tuple[config.Params, torch.device]:
     A preset made for CUDA runs on a CPU in float32.
     """
     os.chdir(ROOT)
-    found = bool(config.cuda_devices())
-    params = config.load(preset or ("mnist" if found else "digits"))
+    found = bool(hardware.cuda_devices())
+    params = runs.load(preset or ("mnist" if found else "digits"))
     own = params.compute
     compute = replace(own, device="auto", precision=own.precision if found else "float32")
     params = replace(params, compute=compute)
@@ -105,18 +108,18 @@ def dataset(params: config.Params, count: int = 2000) -> splits.Dataset:
     """A data set of a preset's shapes, made up: speed does not depend on what the images show."""
     generator = np.random.default_rng(0)
     labels = np.arange(count) % 10
-    images = generator.integers(0, 256, (count, params.side, params.side), dtype=np.uint8)
+    images = generator.integers(0, 256, (count, image_side(params), image_side(params)), dtype=np.uint8)
     bounds = np.stack([np.tile([1.0, 2.0], (10, 1))] * 2)
-    captions = np.stack([labels, np.full(count, prompts.ANY_WEIGHT), np.full(count, prompts.ANY_SLANT)], axis=1)
+    captions = np.stack([labels, np.full(count, vocabulary.ANY_WEIGHT), np.full(count, vocabulary.ANY_SLANT)], axis=1)
     split = splits.Split(images, labels, captions)
-    return splits.Dataset(split, split, split, bounds, 256)
+    return splits.Dataset(split, split, split, bounds, 256, tuple("0123456789"))
 
 
 def circumstances(params: config.Params, where: torch.device) -> dict[str, str]:
     """What a figure depends on beside the code."""
     return {
         "commit": provenance.commit(),
-        "device": device.processor() if where.type == "cpu" else device.device_name(where),
+        "device": hardware.processor() if where.type == "cpu" else hardware.device_name(where),
         "torch": torch.__version__,
         "preset": params.name,
         "precision": params.compute.precision,

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import pandas as pd
 from common import ROOT  # noqa: F401  (puts src on the path)
 
-from diffbench import tables
-from diffbench.compare.places import find
+from diffbench.compare.locate import find
+from diffbench.tables import store
 
 TIMES = 2.5  # the bound, in multiples of the real test images' FID
 
@@ -76,8 +76,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--times", type=float, default=TIMES, help="the bound in multiples of the real images' FID")
     options = parser.parse_args(argv)
     folder = find(options.run)
-    floor = float(tables.floor(tables.read(folder, "floors")).fid)
-    found = curves(tables.read(folder, "convergence"), floor, options.times * floor)
+    floor = float(store.real_test_row(store.read(folder, "floors")).fid)
+    found = curves(store.read(folder, "convergence"), floor, options.times * floor)
     print(f"real test images: {floor:.3g}; bound: {options.times:g} times that, {options.times * floor:.3g}\n")
     marks = [f"{images:,}" for images in found[0].images]
     print(

@@ -28,11 +28,12 @@ import torch
 from common import Ratio, add_arguments, alternate, circumstances, dataset, measured, setting, show, write
 from torch import Tensor
 
-from diffbench import classifier as judge
-from diffbench.config import Params
+from diffbench.config.models import Params
 from diffbench.data import splits
-from diffbench.metrics.frechet import Frechet, GivenFeatures
-from diffbench.metrics.manifold import Manifold
+from diffbench.data.sources import image_side
+from diffbench.evaluation import classifier as judge
+from diffbench.evaluation.metrics.frechet import Frechet, GivenFeatures
+from diffbench.evaluation.metrics.manifold import Manifold
 
 TARGET = {"cpu": 3.0, "cuda": 10.0}
 NAMES = ("evaluation: features given", "evaluation: from images on")
@@ -84,7 +85,9 @@ def run(params: Params, where: torch.device, rounds: int, count: int | None = No
             return [Ratio(name, None, skipped=f"{package} is not installed") for name in NAMES]
     count = count or params.sampling.images
     torch.manual_seed(0)
-    network = judge.Classifier(params.side, params.classifier.channels, params.classifier.features).to(where).eval()
+    network = (
+        judge.Classifier(image_side(params), params.classifier.channels, params.classifier.features).to(where).eval()
+    )
     images = splits.to_float(dataset(params, count).test.images, where)
     # Features of a trained network: non-negative, correlated, and of the samples a little off the real ones'.
     mixing = torch.randn(params.classifier.features, params.classifier.features, device=where)
@@ -102,7 +105,7 @@ def run(params: Params, where: torch.device, rounds: int, count: int | None = No
     def whole(side: Callable[[Tensor], Scores]) -> Callable[[], Scores]:
         return lambda: side(judge.apply(network, images)[0])
 
-    note = f"{count} images of {params.side} x {params.side}, {len(mixing)} features"
+    note = f"{count} images of {image_side(params)} x {image_side(params)}, {len(mixing)} features"
     given = alternate(lambda: sides[0](fake), lambda: sides[1](fake), rounds, where, warm_up=1)
     both = alternate(whole(sides[0]), whole(sides[1]), rounds, where, warm_up=1)
     return [measured(NAMES[0], target, given, note), measured(NAMES[1], None, both, "the same extractor on both sides")]

@@ -37,15 +37,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffbench import classifier as judge
-from diffbench import config, device, jobs, metrics, model, sample, train
-from diffbench.config import Cell, Paradigm, Params
+from diffbench import design, device, meters, runs
+from diffbench.config.models import Paradigm, Params
 from diffbench.data import splits
-from diffbench.denoiser import Denoiser
-from diffbench.metrics.sets import Real, Samples
-from diffbench.paths import PATHS
+from diffbench.data.sources import SOURCES, image_side
+from diffbench.design import Cell
+from diffbench.diffusion import generate, model
+from diffbench.diffusion.denoiser import Denoiser
+from diffbench.diffusion.paths import PATHS
+from diffbench.evaluation import classifier as judge
+from diffbench.evaluation import metrics
+from diffbench.evaluation.metrics.sets import Real, Samples
+from diffbench.pipeline import jobs
+from diffbench.training.snapshots import images_at_snapshots
+from diffbench.training.trainer import Trainer
 
-TRAIN = {"mnist": 55_000, "digits": 1100}  # training images of each source
+TEST = {"mnist": 10_000, "fashion-mnist": 10_000, "digits": 400}  # images of the sources' test splits
 SCALE = 2.0  # guidance of the timed sampling step
 H200 = {"bf16": 989e12, "float32": 67e12, "float64": 67e12, "bytes": 4.8e12}  # dense peaks of NVIDIA's data sheet
 
@@ -152,10 +159,10 @@ def fastest(call: Callable[[], object], where: torch.device, rounds: int) -> flo
     """The least seconds of several calls: what the device can do when nothing disturbs it."""
     times = []
     for _ in range(rounds + 1):
-        device.synchronise(where)
+        meters.synchronise(where)
         started = time.perf_counter()
         call()
-        device.synchronise(where)
+        meters.synchronise(where)
         times.append(time.perf_counter() - started)
     return min(times[1:])
 
@@ -164,12 +171,17 @@ def middle(call: Callable[[], object], where: torch.device, rounds: int) -> floa
     """The median seconds of several calls, after two that settle."""
     times = []
     for _ in range(rounds + 2):
-        device.synchronise(where)
+        meters.synchronise(where)
         started = time.perf_counter()
         call()
-        device.synchronise(where)
+        meters.synchronise(where)
         times.append(time.perf_counter() - started)
     return statistics.median(times[2:])
+
+
+def training_images(params: Params) -> int:
+    """Images of the training split."""
+    return SOURCES[params.data.source].count - TEST[params.data.source] - params.data.validation
 
 
 def rates(where: torch.device, precision: str, rounds: int = 5) -> tuple[float, float]:
@@ -202,7 +214,7 @@ def evaluations(row: Paradigm, cell: Cell, seen: dict) -> int:
         prompt = torch.zeros(1, 3, dtype=torch.long) if row.conditional else None
         with torch.inference_mode():
             x = torch.zeros(1, 1, 2, 2)
-            seen[key] = sample.draw(Still(row.path, row.target), cell, prompt, x, 0, 0, "count", clip=True)[1]
+            seen[key] = generate.draw(Still(row.path, row.target), cell, prompt, x, 0, 0, "count", clip=True)[1]
     return seen[key]
 
 
@@ -230,15 +242,15 @@ def planned(params: Params) -> dict[str, Stage]:
         one = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=float(row.conditional))
         for seed in params.seeds:
             stages["train"].training_steps[key] += -(-training.images // training.batch_size)
-            for steps in params.step_values(key):
-                cells, selecting = params.cells(key, seed, steps), params.selecting(key, seed, steps)
+            for steps in design.step_values(params, key):
+                cells, selecting = design.cells(params, key, seed, steps), design.selecting(params, key, seed, steps)
                 stages["sample"].evaluations[key] += sum(
                     count * evaluations(row, cell, seen)
                     for count, of in ((sampling.images, cells), (sampling.selection_images, selecting))
                     for cell in of
                 )
                 stages["evaluate"].cells += len(cells)
-            marks = len(training.marks)
+            marks = len(images_at_snapshots(training))
             stages["convergence"].evaluations[key] += marks * sampling.images * evaluations(row, one, seen)
             stages["convergence"].cells += marks
             bins = probe.bins + len(probe.log_snr) - 1
@@ -250,7 +262,7 @@ def scoring(params: Params, where: torch.device, train_images: int, rounds: int)
     """Seconds each family of measures takes for one cell, and those of the classifier's features."""
     count, settings = params.sampling.images, params.classifier
     data, real_data = dataset(params, count), dataset(params, train_images)
-    network = judge.Classifier(params.side, settings.channels, settings.features).to(where).eval()
+    network = judge.Classifier(image_side(params), settings.channels, settings.features).to(where).eval()
     images = splits.to_float(data.test.images, where)
     features, logits = judge.apply(network, images)
     train = judge.apply(network, splits.to_float(real_data.train.images, where))[0]
@@ -274,7 +286,7 @@ def show_scoring(times: dict[str, float]) -> None:
 
 def start_up() -> float:
     """Seconds from a job's command to its first line of work: interpreter, imports, params."""
-    call = [sys.executable, "-c", "import diffbench.cli, diffbench.train, diffbench.sample, diffbench.evaluate"]
+    call = [sys.executable, "-c", "import diffbench.cli; from diffbench.stages import evaluate, sample, train"]
     times = []
     for _ in range(4):
         started = time.perf_counter()
@@ -289,20 +301,20 @@ def steps_of(params: Params, key: str, where: torch.device, rounds: int) -> dict
     images = min(params.sampling.images, params.sampling.batch_size)
     scale = SCALE if row.conditional else 0.0
     width = 2 * images if row.conditional else images  # both halves of guidance
-    training, traffic = counted(row, params.side, batch, training=True)
-    forward, read = counted(row, params.side, width, training=False)
-    trainer = train.Trainer(params, row, 0, where, dataset(params))
+    training, traffic = counted(row, image_side(params), batch, training=True)
+    forward, read = counted(row, image_side(params), width, training=False)
+    trainer = Trainer(params, row, 0, where, dataset(params))
     step = middle(trainer.step, where, rounds)
-    denoiser = model.build(row, params.side).to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+    denoiser = model.on_device(model.build(row, image_side(params)), where).eval().requires_grad_(False)
     model.fuse(denoiser, params.compute)
     prompt = trainer.prompts[torch.arange(images) % len(trainer.prompts)] if row.conditional else None
-    start = sample.starts(images, params.side, 0, "scored", where)
+    start = generate.starts(images, image_side(params), 0, "scored", where)
     count = 4
     cell = Cell(sampler=row.samplers[0], steps=count, guidance=scale)
 
     def draw() -> None:
         with torch.no_grad(), device.autocast(where, params.compute.precision):  # as the sample stage
-            sample.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
+            generate.draw(denoiser, cell, prompt, start, 0, 0, "scored", clip=params.sampling.clip)
 
     taken = middle(draw, where, max(3, rounds // 3)) / count
     return {
@@ -365,8 +377,8 @@ def plan(params: Params) -> list[dict]:
     same, batch = kinds(params), params.training.batch_size
     cost = {  # of a training step, and of one image's evaluation in a batch
         key: (
-            counted(params.paradigms[key], params.side, batch, training=True),
-            tuple(n / batch for n in counted(params.paradigms[key], params.side, batch, training=False)),
+            counted(params.paradigms[key], image_side(params), batch, training=True),
+            tuple(n / batch for n in counted(params.paradigms[key], image_side(params), batch, training=False)),
         )
         for key in set(same.values())
     }
@@ -420,10 +432,11 @@ def scaled(row: Paradigm, params: Params) -> Seconds:
         sys.exit(f"{row.network}: not timed on an H200; known: {', '.join(TIMED)}")
     timed, batch = TIMED[row.network], params.training.batch_size
     known = replace(row, size=timed.size, conditional=True)
-    call = timed.called / counts(known, params.side, TIMED_BATCH, training=True, fused=True).operations
+    call = timed.called / counts(known, image_side(params), TIMED_BATCH, training=True, fused=True).operations
+    side = image_side(params)
     seconds = {}
     for training, whole in ((True, timed.step), (False, timed.evaluation * TIMED_BATCH / TIMED_IMAGES)):
-        old, new = (counts(each, params.side, TIMED_BATCH, training=training, fused=True) for each in (known, row))
+        old, new = (counts(each, side, TIMED_BATCH, training=training, fused=True) for each in (known, row))
         moved = (whole - old.flops / PRODUCTS["bf16"]) * new.bytes / old.bytes
         least = new.operations * (KERNEL * KERNELS if training and params.compute.graphs else call)
         # float32 moves at most twice the bytes.
@@ -484,7 +497,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--measured needs --plan")
     if options.plan:
         params, _ = setting(options.plan)
-        params = config.load(options.plan)  # in its own precision, whatever device is here
+        params = runs.load(options.plan)  # in its own precision, whatever device is here
         made = plan_measured(params) if options.measured else plan(params)
         write(options.json, {"preset": params.name}, {"plan": made})
         return 0
@@ -493,14 +506,14 @@ def main(argv: list[str] | None = None) -> int:
     facts = circumstances(params, where)
     print("\n".join(f"{key}: {value}" for key, value in facts.items()), end="\n\n")
     if options.scoring:
-        scored = scoring(params, where, TRAIN[params.data.source], 1)
+        scored = scoring(params, where, training_images(params), 1)
         show_scoring(scored)
         write(options.json, facts, {"scoring": scored})
         return 0
     matrix, copy = rates(where, params.compute.precision)
     steps = {key: steps_of(params, key, where, options.rounds) for key in dict.fromkeys(kinds(params).values())}
     show_floors(steps, matrix, copy)
-    scored = scoring(params, where, TRAIN[params.data.source], 1 if params.data.source == "mnist" else 3)
+    scored = scoring(params, where, training_images(params), 1 if training_images(params) > 10_000 else 3)
     show_scoring(scored)
     start = start_up()
     print(f"start of a job: {start:.2f} s")

@@ -15,7 +15,7 @@ import time
 import torch
 from common import arguments, circumstances, dataset, setting, write
 
-from diffbench import train
+from diffbench.training.trainer import Trainer
 
 ROWS = ("sd1", "dit", "sd3")
 WARM_UP, SECONDS = 1.0, 3.0
@@ -25,7 +25,7 @@ def child(preset: str, row: str, threads: int, start: float) -> None:
     """Print the steps a second between ``start`` and SECONDS later, in the clock of ``time.time``."""
     params, where = setting(preset)
     torch.set_num_threads(threads)
-    trainer = train.Trainer(params, params.paradigms[row], 0, where, dataset(params))
+    trainer = Trainer(params, params.paradigms[row], 0, where, dataset(params))
     while time.time() < start:
         trainer.step()
     done = trainer.done

@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT
 
 CLOCKED = re.compile(  # files of a run that hold readings of a clock, or rest on some
-    r"results/smoke/(made/.*|locks/.*|manifest\.json|samples/.*\.json|(train|evaluate)/.*cost\.json)"
+    r"results/smoke/(records/.*|locks/.*|manifest\.json|samples/.*\.json|(train|evaluate)/.*cost\.json)"
     r"|reports/smoke/(report\.html|tables/(cost|provenance)\.\w+)"
 )
 KEPT = (

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from diffbench import config
-from diffbench.files import Places
+from diffbench import runs
+from diffbench.runtime.places import Places
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,7 +67,7 @@ def smoke(prepared, tmp_path, monkeypatch):
     folder = tmp_path / "smoke"
     shutil.copytree(prepared, folder)
     monkeypatch.chdir(folder)
-    return config.load("smoke")
+    return runs.load("smoke")
 
 
 @pytest.fixture

@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from diffbench import config, pictures, tables
-from diffbench.aggregate import arm_row, chosen_guidance, ranked, summary
-from diffbench.files import Places
+from diffbench import config, design
+from diffbench.runtime.places import Places
+from diffbench.stages.aggregate import arm_row, chosen_guidance, ranked, summary
+from diffbench.tables import pictures, schema, store
 
 
 def scores(index: int, seed: int, steps: int, asked: bool) -> dict[str, float]:
     """A made-up value for every score but FID, recall and PCA-FID; errors only where something was asked for."""
-    names = [column.name for column in tables.SCORES if column.name not in ("fid", "recall", "pca_fid")]
+    names = [column.name for column in schema.SCORES if column.name not in ("fid", "recall", "pca_fid")]
     return {
         name: 0.02 * (place + 1) + 0.003 * index + 0.0007 * seed + 0.01234 / steps
         for place, name in enumerate(names)
@@ -20,7 +21,7 @@ def scores(index: int, seed: int, steps: int, asked: bool) -> dict[str, float]:
 
 def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame]:
     """Frames for every cell of a run with made-up numbers, and the pictures beside them."""
-    rows = {name: [] for name in tables.TABLES}
+    rows = {name: [] for name in schema.TABLES}
     generator = np.random.default_rng(0)
     for index, (key, row) in enumerate(params.paradigms.items()):
         for seed in params.seeds:
@@ -28,8 +29,8 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             bad = key in spoil
             status = "failed" if bad else "ok"
             count = 0
-            for steps in params.step_values(key):
-                for cell in params.cells(key, seed, steps):
+            for steps in design.step_values(params, key):
+                for cell in design.cells(params, key, seed, steps):
                     count += pictures.STRIPS
                     own = cell.key
                     fid = None if bad else 1 + index + 10 / cell.steps + 0.1 * seed
@@ -45,7 +46,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             if row.conditional:
                 rows["selection"] += [
                     tag | {"sampler": row.samplers[0], "guidance": s, "fid": None if bad else s}
-                    for s in params.everywhere(key)
+                    for s in design.base_scales(params, key)
                 ]
             for seen in (100, 200):
                 rows["convergence"].append(
@@ -61,7 +62,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             straight = {"path_over_chord": None if bad else 1.1 + index / 10, "reason": "failed" if bad else ""}
             rows["straightness"].append(tag | {"steps": 8, "images": 50} | straight)
             rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
-            for scale in params.everywhere(key):
+            for scale in design.base_scales(params, key):
                 tag_ = tag | {"guidance": float(scale)}
                 for kind in ("wrong", "unsure") if row.conditional and not bad else ():
                     where = {"kind": kind, "place": 0, "strip": 0, "index": 7}
@@ -80,7 +81,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
     rows["arms"] = [
         arm_row(key, cell, params.compute.precision)
         for key in params.sampling.arms
-        for cell in params.cells(key, params.seeds[0], "arms")
+        for cell in design.cells(params, key, params.seeds[0], "arms")
     ]
     rows["prompts"] = [{"place": place, "prompt": f"bold upright {place % 10}"} for place in range(20)]
     rows["floors"] = [
@@ -93,7 +94,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
         {"key": "device", "value": "cpu"},
         {"key": "precision", "value": "float32"},
     ]
-    cells, selection = tables.frame("cells", rows["cells"]), tables.frame("selection", rows["selection"])
+    cells, selection = store.frame("cells", rows["cells"]), store.frame("selection", rows["selection"])
     for key, row in params.paradigms.items():
         guidance = chosen_guidance(selection, key) if row.conditional else 0.0
         rows["paradigms"].append(
@@ -105,7 +106,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
             | summary(cells, key, guidance, 2 * 0.5)
         )
-    frames = {name: tables.frame(name, rows[name]) for name in tables.TABLES}
+    frames = {name: store.frame(name, rows[name]) for name in schema.TABLES}
     frames |= {"paradigms": ranked(frames["paradigms"])}
-    tables.write(Places(params.name).tables, frames)  # which the page carries in itself
+    store.write(Places(params.name).tables, frames)  # which the page carries in itself
     return frames

@@ -21,8 +21,7 @@ from pathlib import Path
 import psutil
 from clones import cloned, differing, environment, run, steady
 
-from diffbench.lock import DVC_LIST
-from diffbench.made import DVC_LOCK
+from diffbench.pipeline.engines import DVC_LIST, DVC_LOCK
 
 HALF_WRITTEN = ("validation failed", "is invalid", "structure is corrupted")  # what DVC says of dvc.lock then
 ENGINES = {"snakemake": ["snakemake", "--cores", "2", "smoke"], "dvc": ["dvc", "repro"]}

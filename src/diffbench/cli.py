@@ -1,122 +1,70 @@
 """The one command line that Snakemake's rules, DVC's stages and people call."""
 
 import argparse
+import importlib
+import json
 import os
 import resource
 import shutil
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from . import __version__, config
-from .errors import UserError, printable
-from .files import Places, replacing
-from .made import recording
-from .turns import turn
-from .yaml_file import read_yaml
+from diffbench import __version__, config, design, runs
+from diffbench.config import models
+from diffbench.config.models import Params
+from diffbench.errors import UserError, printable
+from diffbench.pipeline.records import recording
+from diffbench.runtime.files import replacing
+from diffbench.runtime.gpu_lock import hold
+from diffbench.runtime.places import Places
+from diffbench.runtime.yaml_file import read_yaml
 
 
-def _train(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .train import run
+@dataclass(frozen=True)
+class Stage:
+    """A stage: what it does, and the options that its ``run`` takes after the params."""
 
-    run(params, arguments.paradigm, arguments.seed)
+    summary: str
+    options: tuple[str, ...] = ()
+    gpu: bool = False  # uses one beside others and times nothing; sampling takes the GPU by itself
 
-
-def _sample(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .sample import run
-
-    if arguments.steps not in params.step_values(arguments.paradigm):
-        allowed = ", ".join(params.step_values(arguments.paradigm))
-        raise UserError(f"--steps {arguments.steps}: not in params; allowed: {allowed}")
-    run(params, arguments.paradigm, arguments.seed, arguments.steps)
-
-
-def _evaluate(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .evaluate import run
-
-    run(params, arguments.paradigm, arguments.seed)
+    def __call__(self, params: Params, arguments: argparse.Namespace) -> None:
+        """Run it. Only what it needs is imported: torch alone takes a second."""
+        run = importlib.import_module(f"diffbench.stages.{arguments.command}").run
+        run(params, *(getattr(arguments, option) for option in self.options))
 
 
-def _convergence(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .convergence import run
-
-    run(params, arguments.paradigm, arguments.seed)
-
-
-def _probe(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .probe import run
-
-    run(params, arguments.paradigm, arguments.seed)
-
-
-def _tune(params: config.Params, arguments: argparse.Namespace) -> None:
-    from . import tune
-
-    if arguments.paradigm is None:
-        tune.collect(params)
-        return
-    if arguments.paradigm not in params.paradigms:
-        raise UserError(f"--paradigm {arguments.paradigm}: not in params; allowed: {', '.join(params.paradigms)}")
-    tune.run(params, arguments.paradigm)
+STAGES = {
+    "data": Stage("read, split and caption the images"),
+    "classifier": Stage("train the digit classifier", gpu=True),
+    "reference": Stage("features and floors of the real images", gpu=True),
+    "train": Stage("train one paradigm with one seed", ("paradigm", "seed"), gpu=True),
+    "sample": Stage("sample a trained network at one step count", ("paradigm", "seed", "steps")),
+    "evaluate": Stage("score every cell of a trained network", ("paradigm", "seed"), gpu=True),
+    "convergence": Stage("score a training's snapshots", ("paradigm", "seed"), gpu=True),
+    "probe": Stage("errors by noise level, and straightness, of a trained network", ("paradigm", "seed"), gpu=True),
+    "aggregate": Stage("collect all scores into tables"),
+    "claims": Stage("judge the article's claims on the tables"),
+    "report": Stage("write the HTML report"),
+    "manifest": Stage("write the manifest and tell the other engine"),
+    "tune": Stage("search a paradigm's learning rate, or collect the search's table", ("paradigm",), gpu=True),
+}
 
 
-def _data(params: config.Params, _: argparse.Namespace) -> None:
-    from .data.splits import prepare
-    from .disk import refuse_if_short
-
-    refuse_if_short(params)  # the first stage of either engine
-    places = Places(params.name)
-    prepare(params.data, places.data, places.data_facts)
-
-
-def _classifier(params: config.Params, _: argparse.Namespace) -> None:
-    from .classifier import run
-
-    run(params)
-
-
-def _reference(params: config.Params, _: argparse.Namespace) -> None:
-    from .reference import run
-
-    run(params)
-
-
-def _aggregate(params: config.Params, _: argparse.Namespace) -> None:
-    from .aggregate import run
-
-    run(params)
-
-
-def _claims(params: config.Params, _: argparse.Namespace) -> None:
-    from .claims.judge import run
-
-    run(params)
-
-
-def _report(params: config.Params, _: argparse.Namespace) -> None:
-    from .report.page import run
-
-    run(params)
-
-
-def _manifest(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import run
-
-    run(params)
-
-
-def _adopt(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import adopt
+def _adopt(params: Params, _: argparse.Namespace) -> None:
+    from diffbench.pipeline.manifest import adopt
 
     adopt(params)
     print(f"results/{params.name} verified; Snakemake and DVC take it for current")
 
 
-def _verify(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import differences, way_out
+def _verify(params: Params, _: argparse.Namespace) -> None:
+    from diffbench.pipeline.manifest import differences, way_out
 
     found = differences(params)
     if found:
@@ -124,46 +72,31 @@ def _verify(params: config.Params, _: argparse.Namespace) -> None:
     print(f"results/{params.name} and reports/{params.name} agree with the manifest")
 
 
-def _finding(params: config.Params, _: argparse.Namespace) -> None:
-    from .manifest import finding
+def _finding(params: Params, _: argparse.Namespace) -> None:
+    from diffbench.report.finding import of_run
 
-    print(finding(params))
+    print(of_run(params))
 
 
-def _prune(params: config.Params, arguments: argparse.Namespace) -> None:
-    from .prune import prune
+def _prune(params: Params, arguments: argparse.Namespace) -> None:
+    from diffbench.pipeline.prune import prune
 
     prune(params, arguments.yes)
 
 
-def _disk(params: config.Params, _: argparse.Namespace) -> None:
-    from .disk import summary
+def _disk(params: Params, _: argparse.Namespace) -> None:
+    from diffbench.pipeline.disk import summary
 
     print(summary(params))
 
 
-STAGES = {
-    "data": (_data, "read, split and caption the images"),
-    "classifier": (_classifier, "train the digit classifier"),
-    "reference": (_reference, "features and floors of the real images"),
-    "train": (_train, "train one paradigm with one seed"),
-    "sample": (_sample, "sample a trained network at one step count"),
-    "evaluate": (_evaluate, "score every cell of a trained network"),
-    "convergence": (_convergence, "score a training's snapshots"),
-    "probe": (_probe, "errors by noise level, and straightness, of a trained network"),
-    "aggregate": (_aggregate, "collect all scores into tables"),
-    "claims": (_claims, "judge the article's claims on the tables"),
-    "report": (_report, "write the HTML report"),
-    "manifest": (_manifest, "write the manifest and tell the other engine"),
+ON_REQUEST = {  # of a run, by people; no engine runs them as jobs
     "adopt": (_adopt, "verify results made elsewhere and tell both engines"),
     "verify": (_verify, "compare a run's files with its manifest"),
     "prune": (_prune, "list what params no longer ask for and what killed processes left, or delete it"),
     "disk": (_disk, "estimate what a run takes on disk"),
     "finding": (_finding, "print the report's headline and path"),
-    "tune": (_tune, "search a paradigm's learning rate, or collect the search's table"),
 }
-NEEDS_PARADIGM = ("train", "sample", "evaluate", "convergence", "probe")
-ON_REQUEST = ("adopt", "verify", "prune", "disk", "finding")  # the stages that no engine runs as a job
 
 
 class _Plain(yaml.SafeDumper):
@@ -199,11 +132,12 @@ def write_preset(name: str, force: bool) -> None:
 
 
 def _adopt_if_current(name: str) -> None:
-    from .manifest import differences, tell, tell_dvc
+    from diffbench.pipeline.engines import tell_dvc
+    from diffbench.pipeline.manifest import differences, tell
 
     if not Places(name).manifest.exists():
         return
-    params = config.load(name)
+    params = runs.load(name)
     found = differences(params)
     if found:
         print(f"results/{name} is not taken over: {found[0]}")
@@ -213,36 +147,49 @@ def _adopt_if_current(name: str) -> None:
 
 
 def _params(arguments: argparse.Namespace) -> None:
+    if arguments.schema:
+        print(json.dumps(models.schema(), indent=1))
+        return
     if arguments.preset and arguments.write:
         write_preset(arguments.preset, arguments.force)
         return
     run = arguments.preset or read_yaml(config.PARAMS).get("name")
-    params = config.load(str(run))
+    params = runs.load(str(run))
     print(yaml.safe_dump(params.raw, sort_keys=False, width=110, default_flow_style=None), end="")
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from .compare.terminal import run
+    from diffbench.compare.terminal import run
 
     return 0 if run(arguments.left, arguments.right, arguments.csv, arguments.all) else 1
 
 
 def _article(arguments: argparse.Namespace) -> int:
-    from .article import run
+    from diffbench.report.article import run
 
     run(arguments.run, arguments.write)
     return 0
 
 
 def _readme(arguments: argparse.Namespace) -> int:
-    from .readme import run
+    from diffbench.report.readme import run
 
     run(arguments.run)
     return 0
 
 
-# They read tables only, of runs whose params may be gone.
-APART = {"compare": _compare, "article": _article, "readme": _readme}
+def _dag(arguments: argparse.Namespace) -> int:
+    from diffbench.pipeline import dag
+
+    if arguments.write:
+        print(f"{config.DAG}: {'written' if dag.write() else 'is up to date'}")
+    else:
+        dag.refuse_older()
+    return 0
+
+
+# They read tables only, of runs whose params may be gone, or no run at all.
+APART = {"compare": _compare, "article": _article, "readme": _readme, "dag": _dag}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -250,22 +197,26 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="diffbench", description=__doc__)
     top.add_argument("--version", action="version", version=f"diffbench {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    for name, (_, summary) in STAGES.items():
+    of_runs = {name: stage.summary for name, stage in STAGES.items()}
+    for name, summary in (of_runs | {name: summary for name, (_, summary) in ON_REQUEST.items()}).items():
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("run", help="params.yaml's name, or a preset's")
-        if name in NEEDS_PARADIGM:
-            command.add_argument("--paradigm", required=True)
+        options = STAGES[name].options if name in STAGES else ()
+        if "paradigm" in options:
+            command.add_argument("--paradigm", required=name != "tune", help="a row of the params")
+        if "seed" in options:
             command.add_argument("--seed", required=True, type=int)
-        if name == "sample":
+        if "steps" in options:
             command.add_argument("--steps", required=True, help="a step count of params, 'native' or 'arms'")
         if name == "prune":
             command.add_argument("--yes", action="store_true", help="delete what is listed")
-        if name == "tune":
-            command.add_argument("--paradigm", help="the row to train")
+    dag = commands.add_parser("dag", help="whether dvc.yaml names the source files that the code has (exit code 1: no)")
+    dag.add_argument("--write", action="store_true", help="bring dvc.yaml up to date")
     params = commands.add_parser("params", help="check and print params, or make a preset the params.yaml")
     params.add_argument("--preset", help="a preset instead of params.yaml")
     params.add_argument("--write", action="store_true", help="write the preset to params.yaml")
     params.add_argument("--force", action="store_true", help="overwrite edits")
+    params.add_argument("--schema", action="store_true", help="print what params may hold, for editors")
     compare = commands.add_parser("compare", help="whether two runs agree within seed noise (exit code 1: they do not)")
     compare.add_argument("left", help="a run's name, or a folder of tables")
     compare.add_argument("right", nargs="?", help="the same; by default the committed reference of the left run")
@@ -286,6 +237,22 @@ def command_line(arguments: argparse.Namespace) -> str:
     return " ".join(words)
 
 
+def check_options(params: Params, arguments: argparse.Namespace) -> None:
+    """Refuse a row, a seed or a step count that params do not have.
+
+    Raises:
+        UserError: there is one.
+    """
+    row = getattr(arguments, "paradigm", None)
+    allowed = {"paradigm": [*params.paradigms], "seed": params.seeds}
+    if row in params.paradigms:
+        allowed["steps"] = design.step_values(params, row)
+    for option, values in allowed.items():
+        value = getattr(arguments, option, None)
+        if value is not None and value not in values:
+            raise UserError(f"--{option} {value}: not in params; allowed: {', '.join(map(str, values))}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 2 for a mistake of the user's, which is told in one line each."""
     arguments = parser().parse_args(argv)
@@ -295,19 +262,18 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if arguments.command in APART:
             return APART[arguments.command](arguments)
-        params = config.load(arguments.run)
-        if arguments.command in NEEDS_PARADIGM:
-            if arguments.paradigm not in params.paradigms:
-                raise UserError(
-                    f"--paradigm {arguments.paradigm}: not in params; allowed: {', '.join(params.paradigms)}"
-                )
-            if arguments.seed not in params.seeds:
-                raise UserError(f"--seed {arguments.seed}: not in params; allowed: {', '.join(map(str, params.seeds))}")
-        with recording(params, command_line(arguments)) as needed, _turn(params, arguments):
+        params = runs.load(arguments.run)
+        if arguments.command in ON_REQUEST:
+            ON_REQUEST[arguments.command][0](params, arguments)
+            return 0
+        check_options(params, arguments)
+        stage = STAGES[arguments.command]
+        beside_others = hold(params.compute.device, alone=False) if stage.gpu else nullcontext()
+        with recording(params, command_line(arguments)) as needed, beside_others:
             started = time.monotonic()
             if needed:
-                STAGES[arguments.command][0](params, arguments)
-        if needed and arguments.command not in ON_REQUEST:
+                stage(params, arguments)
+        if needed:
             print(spent(arguments.command, time.monotonic() - started))  # with the record written: a pipe may be shut
     except UserError as error:
         return complain(str(error))
@@ -321,12 +287,6 @@ def main(argv: list[str] | None = None) -> int:
         where = error.filename or "standard output"
         return complain(f"{where}: {error.strerror or error}; free space or fix permissions, and run again")
     return 0
-
-
-def _turn(params: config.Params, arguments: argparse.Namespace) -> AbstractContextManager:
-    """A turn on the GPU for the stages that use it and time nothing; sampling takes its own."""
-    used = arguments.command in ("classifier", "reference", "train", "evaluate", "convergence", "probe", "tune")
-    return turn(params.compute, alone=False) if used else nullcontext()
 
 
 def spent(stage: str, seconds: float) -> str:

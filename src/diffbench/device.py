@@ -2,14 +2,12 @@
 
 import ctypes
 import os
-import platform
-import resource
-from pathlib import Path
 
 import torch
 
-from .config import Compute, cuda_devices
-from .errors import UserError
+from diffbench.config.models import Compute
+from diffbench.errors import UserError
+from diffbench.runtime.hardware import cuda_devices
 
 
 def keep_freed_memory() -> None:
@@ -71,37 +69,3 @@ def prepare(compute: Compute) -> torch.device:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Mixed precision for a network's forward pass where "bf16" asks for it; "float32" has none, in any context."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it, so that a clock can be read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Forget the peak so far, where the device can: a process's own peak cannot be reset."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes the device's allocator held; on a CPU the most the process held resident, interpreter included."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words, "NVIDIA H200" or "cpu (Intel(R) Xeon(R) Processor @ 2.70GHz)"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({processor()})"
-
-
-def processor() -> str:
-    """The CPU's model, which decides the last digits of sums and so where a training ends; else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -23,7 +23,7 @@ from snakemake.logging import DefaultFormatter, format_percentage
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from diffbench.progress import clock
+from diffbench.runtime.progress import clock
 
 LONGEST_LINE = 160
 LAST_LINES = 20  # of a failed job's log

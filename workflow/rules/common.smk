@@ -2,7 +2,6 @@
 import json
 import sys
 import time
-from base64 import urlsafe_b64encode
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
@@ -11,11 +10,17 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from diffbench import config as params_files
+from diffbench import design, runs
 from diffbench.errors import UserError, printable
-from diffbench.files import Places, check_folder
-from diffbench.jobs import jobs
-from diffbench.progress import clock
-from diffbench import disk, lock, provenance, tables
+from diffbench.pipeline import disk, engines
+from diffbench.pipeline import sources as source_files
+from diffbench.pipeline.jobs import jobs
+from diffbench.tables import layout, provenance
+from diffbench.runtime.files import check_folder
+from diffbench.runtime.hardware import cuda_devices
+from diffbench.runtime.places import Places
+from diffbench.runtime.progress import clock
+from diffbench.runtime.yaml_file import read_yaml
 
 min_version("9.27")
 
@@ -23,26 +28,22 @@ if config:
     raise WorkflowError("--config and --configfile are not read: edit params.yaml, which DVC reads too")
 
 STARTED = time.time()
-PYTHON = "python"
-SOURCE = "src/diffbench/"
 
 
 def stop(error):
     """End with one line a mistake and exit code 2, before anything runs; Snakemake's own errors exit 1."""
     for line in str(error).split("\n"):
         print(f"error: {printable(line)}", file=sys.stderr)
-    lock.let_dvc_in()
+    engines.let_dvc_in()
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(2)
 
 
 try:
-    DEFAULT_RUN, WHY = params_files.default_run()
-    params_files.load(DEFAULT_RUN)
-    KNOWN_RUNS = list(
-        dict.fromkeys([params_files.read_yaml(params_files.PARAMS)["name"], *params_files.preset_names()])
-    )
+    DEFAULT_RUN, WHY = runs.default()
+    runs.load(DEFAULT_RUN)
+    KNOWN_RUNS = list(dict.fromkeys([read_yaml(params_files.PARAMS)["name"], *params_files.preset_names()]))
 except UserError as error:
     stop(error)
 
@@ -51,7 +52,7 @@ except UserError as error:
 def params_of(run):
     """The checked params of a run; its mistakes end the whole call."""
     try:
-        return params_files.load(run)
+        return runs.load(run)
     except UserError as error:
         stop(error)
 
@@ -70,55 +71,15 @@ def tracked(*keys):
     return lambda wildcards: pick(wildcards.run, *(key.format(**wildcards) for key in keys))
 
 
-def source(*names):
-    """Source files whose change makes a stage run again: those that decide a number, not the plumbing."""
-    return [SOURCE + name for name in names]
+def sources(stage):
+    """Files whose change makes a stage run again: the sources that decide what it writes, and parts from outside."""
+    added = [path.as_posix() for path in source_files.extended(stage)]
+    return lambda wildcards: source_files.sources(stage, params_of(wildcards.run).data.source) + added
 
 
-NETWORK_SOURCES = source(
-    "denoiser.py",
-    "model.py",
-    "paths.py",
-    "rng.py",
-    "targets.py",
-    "times.py",
-    "networks/__init__.py",
-    "networks/dit.py",
-    "networks/layers.py",
-    "networks/mmdit.py",
-    "networks/unet.py",
-)
-METRIC_SOURCES = source(
-    "tables.py",
-    "metrics/__init__.py",
-    "metrics/adherence.py",
-    "metrics/appearance.py",
-    "metrics/frechet.py",
-    "metrics/kernel.py",
-    "metrics/manifold.py",
-    "metrics/pixel.py",
-    "metrics/sets.py",
-    "metrics/topology.py",
-)
-COMPARE_SOURCES = source(
-    "compare/__init__.py",
-    "compare/cells.py",
-    "compare/claims.py",
-    "compare/facts.py",
-    "compare/places.py",
-    "compare/terminal.py",
-    "compare/words.py",
-)
-SAMPLING_SOURCES = source("guidance.py", "sample.py", "samplers.py")
-REPORT_SOURCES = sorted(
-    path.as_posix() for path in Path(SOURCE, "report").rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")
-)
-
-
-def extensions(*kinds):
-    """Files in which users register parts from outside the package, of the kinds that a stage may use."""
-    folder = Path("workflow/extensions")
-    return sorted(path.as_posix() for kind in kinds for path in (folder / kind).glob("*.py"))
+def code(stage):
+    """A hash of those files: Snakemake looks at times first, which are old in a tree that was copied with them."""
+    return lambda wildcards: source_files.code_hash(stage, params_of(wildcards.run).data.source)
 
 
 def gpus(wildcards):
@@ -127,7 +88,7 @@ def gpus(wildcards):
     With `auto` it is CUDA where this machine has it.
     """
     device = params_of(wildcards.run).compute.device
-    return int(device == "cuda" or (device == "auto" and params_files.cuda_devices() > 0))
+    return int(device == "cuda" or (device == "auto" and cuda_devices() > 0))
 
 
 def threads_of(wildcards):
@@ -142,7 +103,7 @@ def manifest_of(run):
 
 def sampled(wildcards):
     """The sampling stages a paradigm is scored over; `native` where params give it one."""
-    steps = params_of(wildcards.run).step_values(wildcards.paradigm)
+    steps = design.step_values(params_of(wildcards.run), wildcards.paradigm)
     return expand("results/{{run}}/samples/{{paradigm}}/{{seed}}/{steps}.{kind}", steps=steps, kind=["npz", "json"])
 
 
@@ -178,7 +139,7 @@ def tuned(wildcards):
 
 def table_files(folder, stage=None):
     """The files of all tables, or of those one stage writes, under a folder that may hold wildcards."""
-    return [path.as_posix() for path in tables.files(Path(folder), stage)]
+    return [path.as_posix() for path in layout.files(Path(folder), stage)]
 
 
 def published(run):
@@ -222,18 +183,12 @@ def log_folders(run):
     return [Path("logs", run), *(Path("logs", run, kind) for kind in sorted(kinds))]
 
 
-def has_record(path):
-    """Whether Snakemake has made, taken over or begun a file: what it plans by lies under the file's name."""
-    name = urlsafe_b64encode(path.encode()).decode()
-    return any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
-
-
 def refuse_unknown_state():
     """Refuse to plan over results that Snakemake has no records of, where an edited param would go unnoticed."""
     if any(flag in sys.argv for flag in ("--touch", "-t", "--unlock", "--lint", "-l")):
         return
     for run in asked_runs():
-        if Path(manifest_of(run)).exists() and not has_record(manifest_of(run)):
+        if Path(manifest_of(run)).exists() and not engines.has_record(manifest_of(run)):
             stop(
                 f"results/{run} was made elsewhere and Snakemake has no records of it; "
                 f"'python -m diffbench adopt {run}' checks it and takes it over, or delete results/{run}"
@@ -244,7 +199,7 @@ def refuse_unknown_state():
 if workflow.is_main_process:
     refuse_unknown_state()
     try:
-        FOLDER_LOCK = lock.one_engine(sys.argv[1:])  # held as long as this process lives
+        FOLDER_LOCK = engines.one_engine(sys.argv[1:])  # held as long as this process lives
         if FOLDER_LOCK:
             for _asked in asked_runs():
                 disk.refuse_if_short(params_of(_asked))

@@ -4,15 +4,13 @@
 rule train:
     input:
         "results/{run}/data.npz",
-        source("cost.py", "ema.py", "flat.py", "objective.py", "train.py"),
-        NETWORK_SOURCES,
-        extensions("networks"),
+        sources("train"),
     output:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
         "results/{run}/train/{paradigm}/{seed}/cost.json",
-        "results/{run}/made/train/{paradigm}/{seed}.json",
+        "results/{run}/records/train/{paradigm}/{seed}.json",
     log:
         "logs/{run}/train/{paradigm}-{seed}.log",
     # Longest jobs first, so that no training starts when the other cores have nothing left to do.
@@ -23,6 +21,7 @@ rule train:
     resources:
         gpu=gpus,
     params:
+        code=code("train"),
         tracked=tracked(
             "compute",
             "paradigms.{paradigm}.conditional",
@@ -42,13 +41,11 @@ rule sample:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        extensions("networks", "samplers"),
+        sources("sample"),
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",
         "results/{run}/samples/{paradigm}/{seed}/{steps}.json",
-        "results/{run}/made/sample/{paradigm}/{seed}/{steps}.json",
+        "results/{run}/records/sample/{paradigm}/{seed}/{steps}.json",
     log:
         "logs/{run}/sample/{paradigm}-{seed}-{steps}.log",
     conda:
@@ -57,6 +54,7 @@ rule sample:
     resources:
         gpu=gpus,
     params:
+        code=code("sample"),
         tracked=sample_keys,
     shell:
         "python -m diffbench sample {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed}"
@@ -69,15 +67,13 @@ rule evaluate:
         "results/{run}/classifier.safetensors",
         "results/{run}/reference.npz",
         sampled,
-        source("evaluate.py", "pictures.py", "scoring.py"),
-        METRIC_SOURCES,
-        extensions("metrics"),
+        sources("evaluate"),
     output:
         "results/{run}/evaluate/{paradigm}/{seed}.json",
         "results/{run}/evaluate/{paradigm}/{seed}.png",
         "results/{run}/evaluate/{paradigm}/{seed}-cost.json",
         "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
-        "results/{run}/made/evaluate/{paradigm}/{seed}.json",
+        "results/{run}/records/evaluate/{paradigm}/{seed}.json",
     log:
         "logs/{run}/evaluate/{paradigm}-{seed}.log",
     conda:
@@ -86,6 +82,7 @@ rule evaluate:
     resources:
         gpu=gpus,
     params:
+        code=code("evaluate"),
         tracked=tracked(
             "compute",
             "evaluation",
@@ -106,14 +103,10 @@ rule convergence:
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",
         "results/{run}/train/{paradigm}/{seed}/history.json",
-        source("convergence.py", "flat.py", "scoring.py"),
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        METRIC_SOURCES,
-        extensions("metrics", "networks", "samplers"),
+        sources("convergence"),
     output:
         "results/{run}/convergence/{paradigm}/{seed}.json",
-        "results/{run}/made/convergence/{paradigm}/{seed}.json",
+        "results/{run}/records/convergence/{paradigm}/{seed}.json",
     log:
         "logs/{run}/convergence/{paradigm}-{seed}.log",
     conda:
@@ -122,6 +115,7 @@ rule convergence:
     resources:
         gpu=gpus,
     params:
+        code=code("convergence"),
         tracked=tracked(
             "compute",
             "convergence",
@@ -139,14 +133,11 @@ rule probe:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
-        source("pictures.py", "probe.py"),
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        extensions("networks", "samplers"),
+        sources("probe"),
     output:
         "results/{run}/probe/{paradigm}/{seed}.json",
         "results/{run}/probe/{paradigm}/{seed}.png",
-        "results/{run}/made/probe/{paradigm}/{seed}.json",
+        "results/{run}/records/probe/{paradigm}/{seed}.json",
     log:
         "logs/{run}/probe/{paradigm}-{seed}.log",
     conda:
@@ -155,6 +146,7 @@ rule probe:
     resources:
         gpu=gpus,
     params:
+        code=code("probe"),
         tracked=tracked("compute", "probe", "sampling.clip", "sampling.images"),
     shell:
         "python -m diffbench probe {wildcards.run} --paradigm {wildcards.paradigm} --seed {wildcards.seed} > {log} 2>&1"

@@ -3,16 +3,17 @@
 
 rule data:
     input:
-        source("data/digits.py", "data/mnist.py", "data/prompts.py", "data/splits.py"),
+        sources("data"),
     output:
         "results/{run}/data.npz",
         "results/{run}/data.json",
-        "results/{run}/made/data.json",
+        "results/{run}/records/data.json",
     log:
         "logs/{run}/data.log",
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("data"),
         tracked=tracked("data"),
     shell:
         "python -m diffbench data {wildcards.run} > {log} 2>&1"
@@ -21,11 +22,11 @@ rule data:
 rule classifier:
     input:
         "results/{run}/data.npz",
-        source("classifier.py", "rng.py"),
+        sources("classifier"),
     output:
         "results/{run}/classifier.safetensors",
         "results/{run}/classifier.json",
-        "results/{run}/made/classifier.json",
+        "results/{run}/records/classifier.json",
     log:
         "logs/{run}/classifier.log",
     conda:
@@ -34,6 +35,7 @@ rule classifier:
     resources:
         gpu=gpus,
     params:
+        code=code("classifier"),
         tracked=tracked("classifier", "compute"),
     shell:
         "python -m diffbench classifier {wildcards.run} > {log} 2>&1"
@@ -43,13 +45,11 @@ rule reference:
     input:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
-        source("reference.py", "rng.py"),
-        METRIC_SOURCES,
-        extensions("metrics"),
+        sources("reference"),
     output:
         "results/{run}/reference.npz",
         "results/{run}/reference.json",
-        "results/{run}/made/reference.json",
+        "results/{run}/records/reference.json",
     log:
         "logs/{run}/reference.log",
     conda:
@@ -58,6 +58,7 @@ rule reference:
     resources:
         gpu=gpus,
     params:
+        code=code("reference"),
         tracked=tracked("compute", "evaluation", "sampling.images"),
     shell:
         "python -m diffbench reference {wildcards.run} > {log} 2>&1"

@@ -14,8 +14,7 @@ rule aggregate:
             "results/{run}/convergence/{paradigm}/{seed}.json",
             "results/{run}/probe/{paradigm}/{seed}.json",
         ),
-        extensions("metrics"),
-        source("aggregate.py", "intervals.py", "provenance.py", "tables.py"),
+        sources("aggregate"),
     output:
         report(
             table_files("reports/{run}/tables", "aggregate"),
@@ -24,12 +23,13 @@ rule aggregate:
             labels={"run": "{run}"},
         ),
         "reports/{run}/metrics.json",
-        "results/{run}/made/aggregate.json",
+        "results/{run}/records/aggregate.json",
     log:
         "logs/{run}/aggregate.log",
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("aggregate"),
         # All but the search for learning rates: provenance holds a hash of them.
         tracked=tracked(
             "classifier",
@@ -56,15 +56,7 @@ rule claims:
             table=["cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness"],
         ),
         "workflow/claims.yaml",
-        extensions("metrics"),
-        source(
-            "tables.py",
-            "claims/__init__.py",
-            "claims/judge.py",
-            "claims/load.py",
-            "claims/measures.py",
-            "claims/verdicts.py",
-        ),
+        sources("claims"),
     output:
         report(
             table_files("reports/{run}/tables", "claims"),
@@ -72,12 +64,13 @@ rule claims:
             category="Tables",
             labels={"run": "{run}"},
         ),
-        "results/{run}/made/claims.json",
+        "results/{run}/records/claims.json",
     log:
         "logs/{run}/claims.log",
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("claims"),
         tracked=tracked("data", "paradigms", "seeds"),
     shell:
         "python -m diffbench claims {wildcards.run} > {log} 2>&1"
@@ -91,12 +84,9 @@ rule report:
             "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
             "results/{run}/probe/{paradigm}/{seed}.png",
         ),
-        extensions("metrics"),
         # Runs committed to hold others against; the page says how far this one agrees.
         sorted(path.as_posix() for path in Path("reports/reference").glob("*/tables/*.parquet")),
-        COMPARE_SOURCES,
-        source("intervals.py", "pictures.py", "tables.py"),
-        REPORT_SOURCES,
+        sources("report"),
     output:
         report(
             "reports/{run}/report.html",
@@ -106,12 +96,13 @@ rule report:
         ),
         "reports/{run}/samples.png",
         "reports/{run}/quality.png",
-        "results/{run}/made/report.json",
+        "results/{run}/records/report.json",
     log:
         "logs/{run}/report.log",
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=code("report"),
         tracked=tracked("convergence", "data", "name", "paradigms", "probe", "sampling", "seeds", "training"),
     shell:
         "python -m diffbench report {wildcards.run} > {log} 2>&1"
@@ -124,7 +115,7 @@ rule manifest:
         "reports/{run}/report.html",
         records,
         "workflow/claims.yaml",
-        extensions("metrics", "networks", "samplers"),
+        [path.as_posix() for path in params_files.extension_files()],
         sorted(path.as_posix() for path in Path("src/diffbench").rglob("*") if path.suffix in provenance.SUFFIXES),
     output:
         "results/{run}/manifest.json",
@@ -133,6 +124,7 @@ rule manifest:
     conda:
         "../envs/diffbench.yaml"
     params:
+        code=provenance.source_hash(),
         tracked=lambda wildcards: {"params.yaml": json.dumps(params_of(wildcards.run).raw, sort_keys=True)},
     shell:
         "python -m diffbench manifest {wildcards.run} > {log} 2>&1"

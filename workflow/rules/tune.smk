@@ -7,11 +7,7 @@ rule tune:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
         "results/{run}/reference.npz",
-        source("cost.py", "ema.py", "flat.py", "objective.py", "scoring.py", "train.py", "tune.py"),
-        SAMPLING_SOURCES,
-        NETWORK_SOURCES,
-        METRIC_SOURCES,
-        extensions("metrics", "networks", "samplers"),
+        sources("tune"),
     output:
         "results/{run}/tune/{paradigm}.json",
     log:
@@ -22,6 +18,7 @@ rule tune:
     resources:
         gpu=gpus,
     params:
+        code=code("tune"),
         tracked=tracked(
             "compute",
             "paradigms.{paradigm}.conditional",

@@ -1,4 +1,4 @@
-"""The claims stage: workflow/claims.yaml and the tables of a run into a verdict for each claim."""
+"""workflow/claims.yaml and the tables of a run into a verdict for each claim."""
 
 import json
 import math
@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import tables
-from ..config import Params
-from ..files import Places
-from .load import Claim, Part, load
-from .measures import READS, Context, Measured, Untestable, measure
-from .verdicts import (
+from diffbench.claims.load import Claim, Part
+from diffbench.claims.measures import Context, Measured, Untestable, measure
+from diffbench.claims.verdicts import (
     CONTRADICTED,
     DESCRIPTIVE,
     INCONCLUSIVE,
@@ -28,6 +25,8 @@ from .verdicts import (
     holm,
     judge,
 )
+from diffbench.config.models import Params
+from diffbench.tables import schema, store
 
 COMBINE: dict[str, Callable[[Sequence[P]], P]] = {"all": all_of, "any": any_of}
 
@@ -200,7 +199,7 @@ def corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     tested = [row for row in rows if "p_supported" in row]
     adjusted = [P(*values) for values in zip(*(holm([row[name] for row in tested]) for name in names), strict=True)]
     found = {row["number"]: p.verdict() for row, p in zip(tested, adjusted, strict=True)}
-    decided = set(tables.VERDICTS[:3])
+    decided = set(schema.VERDICTS[:3])
     return [
         row | {"verdict_holm": found[row["number"]] if row["verdict"] in decided else row["verdict"]} for row in rows
     ]
@@ -222,17 +221,4 @@ def judge_all(
             results += [examine(context, part, decides, len(params.seeds)) for part in parts]
         rows.append(claim_row(claim, results, "; ".join(dict.fromkeys(filter(None, notes)))))
         part_rows += [part_row(claim, result) for result in results]
-    return tables.frame("claims", corrected(rows)), tables.frame("claim_parts", part_rows)
-
-
-def run(params: Params) -> None:
-    """Write the tables claims and claim_parts under reports/<run>/tables.
-
-    Raises:
-        UserError: workflow/claims.yaml has mistakes, or a table is missing or damaged.
-    """
-    places = Places(params.name)
-    claims = load()
-    frames = {name: tables.read(places.tables, name) for name in READS}
-    found = judge_all(claims, frames, params)
-    tables.write_frames(places.tables, dict(zip(("claims", "claim_parts"), found, strict=True)))
+    return store.frame("claims", corrected(rows)), store.frame("claim_parts", part_rows)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import CLAIMS
-from ..errors import UserError
-from ..yaml_file import read_yaml
-from .verdicts import DESCRIPTIVE, TESTS
+from diffbench.claims.verdicts import DESCRIPTIVE, TESTS
+from diffbench.config.presets import CLAIMS
+from diffbench.data.sources import SOURCES
+from diffbench.errors import UserError
+from diffbench.runtime.yaml_file import read_yaml
 
 CELL = ("sampler", "steps", "guidance", "arm")
 # What each measure may be told, what it must be, and the scale it has where it leaves no choice.
@@ -35,7 +36,7 @@ ALLOWED = {
     "combine": ("all", "any"),
     "axis": ("t", "log_snr"),
     "stage": ("train", "sample"),
-    "described_on": ("digits", "mnist"),
+    "described_on": tuple(SOURCES),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .load import Part
+from diffbench.claims.load import Part
 
 Frames = dict[str, pd.DataFrame]
 READS = ("cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness")

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import nct, t
 
-from ..tables import VERDICTS
+from diffbench.tables.schema import VERDICTS
 
 ALPHA = 0.05
 POWER = 0.8

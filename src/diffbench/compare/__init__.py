@@ -29,11 +29,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..tables import floor, framed
-from .cells import CELLS, DIFFER, METRICS, compare_cells
-from .claims import compare_claims
-from .facts import differing, facts_of
-from .words import missing, partly_failed, summary
+from diffbench.compare.cells import CELLS, DIFFER, METRICS, compare_cells
+from diffbench.compare.claims import compare_claims
+from diffbench.compare.provenance import differing, provenance_of
+from diffbench.compare.words import missing, partly_failed, summary
+from diffbench.tables.store import framed, real_test_row
 
 JUDGE = "classifier sha256"
 
@@ -75,7 +75,7 @@ def frames(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -> Com
         left, right: the tables cells, claims, floors, paradigms and provenance of a run, and where they are to be had
             claim_parts and training, by name.
     """
-    facts = facts_of(left), facts_of(right)
+    facts = provenance_of(left), provenance_of(right)
     provenance = differing(*facts)
     claims = compare_claims(left, right)
     sources = facts[0].get("data"), facts[1].get("data")
@@ -91,7 +91,7 @@ def frames(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -> Com
         cells = compare_cells(left["cells"], right["cells"], same_judge)
         judged = ", ".join(metric.name for metric in METRICS if metric.judged)
         if not same_judge:
-            floors = [float(floor(own["floors"]).fid) for own in (left, right)]
+            floors = [float(real_test_row(own["floors"]).fid) for own in (left, right)]
             notes.append(
                 f"the runs' classifiers differ (real test images score FID {floors[0]:.3g} and {floors[1]:.3g}), so "
                 f"{judged} are shown but not tested: seed noise does not say how far another classifier moves them"

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, t
 
-from ..tables import TABLES, Column, framed
+from diffbench.tables.schema import TABLES, Column
+from diffbench.tables.store import framed
 
 ALPHA = 0.05
 KEY = ("paradigm", "sampler", "steps", "guidance", "arm")

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from ..tables import Column, framed
+from diffbench.tables.schema import Column
+from diffbench.tables.store import framed
 
 DECIDED = ("supported", "contradicted", "equivalent")
 OPPOSED = ({"supported", "contradicted"}, {"supported", "equivalent"})

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .. import tables
-from ..errors import UserError
-from ..files import REFERENCES, replacing
-from . import Comparison, frames
-from .cells import DIFFER, cell_name
-from .places import find, read, reference_of
+from diffbench.compare import Comparison, frames
+from diffbench.compare.cells import DIFFER, cell_name
+from diffbench.compare.locate import find, read, reference_of
+from diffbench.errors import UserError
+from diffbench.runtime.files import replacing
+from diffbench.runtime.places import REFERENCES
+from diffbench.tables import store
 
 
 def _text(value: float, scale: str = "difference") -> str:
@@ -110,7 +111,7 @@ def run(left: str, right: str | None, csv: Path | None = None, every: bool = Fal
     """
     first = find(left)
     if right is None:
-        own = tables.read(first, "provenance")
+        own = store.read(first, "provenance")
         name = own[own["key"] == "run"]["value"].astype(str).iloc[0]
         reference = reference_of(name)
         if reference is None:

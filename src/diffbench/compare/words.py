@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from .cells import KEY, METRICS, cell_name
+from diffbench.compare.cells import KEY, METRICS, cell_name
 
 
 def _count(number: int, singular: str, plural: str | None = None) -> str:

@@ -5,21 +5,11 @@ training split. So two of three words can be scored without a learned judge, and
 network. Words are relative to the digit: a bold 1 has less ink than a light 8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-DIGITS = [str(digit) for digit in range(10)]
-WEIGHTS = ["light", "regular", "bold"]
-SLANTS = ["left-slanted", "upright", "right-slanted"]
-VOCABULARY = [*DIGITS, *WEIGHTS, "any weight", *SLANTS, "any slant", "null"]
-LENGTH = 3  # digit, weight, slant
-
-FIRST_WEIGHT = VOCABULARY.index("light")
-ANY_WEIGHT = VOCABULARY.index("any weight")
-FIRST_SLANT = VOCABULARY.index("left-slanted")
-ANY_SLANT = VOCABULARY.index("any slant")
-NULL = VOCABULARY.index("null")
+from diffbench.data.vocabulary import DIGITS, FIRST_SLANT, FIRST_WEIGHT, VOCABULARY
 
 CHUNK = 5000  # images held as floats at once: of MNIST's 55,000 slant took 2 GB
 
@@ -102,7 +92,6 @@ def stratified(captions: np.ndarray, count: int, generator: np.random.Generator)
     return generator.permutation(np.concatenate(chosen))
 
 
-def text(prompt: np.ndarray) -> str:
+def text(prompt: np.ndarray, classes: Sequence[str] = DIGITS) -> str:
     """A prompt (3,) in words, "bold left-slanted 7"."""
-    digit, weight_word, slant_word = (VOCABULARY[token] for token in prompt)
-    return f"{weight_word} {slant_word} {digit}"
+    return f"{VOCABULARY[prompt[1]]} {VOCABULARY[prompt[2]]} {classes[prompt[0]]}"

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 from markupsafe import Markup, escape
 
-from .finding import DASH, number, tally
+from diffbench.report.finding import DASH, number, tally
 
 ICONS = {
     "supported": "\u2713",
@@ -32,7 +32,7 @@ TESTS = {
 }
 
 
-def amount(value: float | None, unit: str) -> str:
+def effect_text(value: float | None, unit: str) -> str:
     """An effect as text: a log ratio as the factor it stands for, a difference with its sign."""
     if value is None or pd.isna(value):
         return DASH
@@ -48,7 +48,7 @@ def bounds(test: str, margin: float) -> list[float]:
 
 def criterion(test: str, margin: float, unit: str) -> str:
     """Where the interval of an effect has to lie for "supported", as text; empty for what is only described."""
-    limits = [] if pd.isna(margin) else [amount(limit, unit) for limit in bounds(test, margin)]
+    limits = [] if pd.isna(margin) else [effect_text(limit, unit) for limit in bounds(test, margin)]
     if not limits:
         return ""
     said = {"noninferior": f"above {limits[0]}, no worse", "equivalent": f"{limits[0]} to {limits[-1]}"}
@@ -75,9 +75,9 @@ def plot(row: dict, effects: list[float]) -> Markup:
     def x(value: float) -> str:
         return f"{EDGE + (value - low) * scale:.1f}"
 
-    words = f"Effects by seed: {', '.join(amount(value, row['unit']) for value in effects)}"
+    words = f"Effects by seed: {', '.join(effect_text(value, row['unit']) for value in effects)}"
     if not pd.isna(row["low"]):
-        words += f"; 90% interval {amount(row['low'], row['unit'])} to {amount(row['high'], row['unit'])}"
+        words += f"; 90% interval {effect_text(row['low'], row['unit'])} to {effect_text(row['high'], row['unit'])}"
     parts = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="4" y2="42"/>']
     parts += [f'<line class="bound" x1="{x(mark)}" x2="{x(mark)}" y1="4" y2="42"/>' for mark in marks if mark]
     if not pd.isna(row["low"]):
@@ -108,11 +108,11 @@ def comparison(row: dict) -> dict:
     return row | {
         "icon": ICONS.get(row["verdict"], ""),
         "asks": TESTS[row["test"]],
-        "effect_text": amount(row["effect"], unit),
+        "effect_text": effect_text(row["effect"], unit),
         "interval_text": interval_words(row),
-        "margin_text": "" if pd.isna(row["margin"]) else amount(row["margin"], unit),
-        "detectable_text": "" if pd.isna(row["detectable"]) else amount(row["detectable"], unit),
-        "seeds_text": ", ".join(f"{entry['seed']}: {amount(entry['effect'], unit)}" for entry in seeds),
+        "margin_text": "" if pd.isna(row["margin"]) else effect_text(row["margin"], unit),
+        "detectable_text": "" if pd.isna(row["detectable"]) else effect_text(row["detectable"], unit),
+        "seeds_text": ", ".join(f"{entry['seed']}: {effect_text(entry['effect'], unit)}" for entry in seeds),
         "needed": needed(row),
         "plot": plot(row, effects) if drawn else "",
     }
@@ -120,7 +120,11 @@ def comparison(row: dict) -> dict:
 
 def interval_words(row: dict) -> str:
     """The 90% interval of an effect, empty where there is none."""
-    return "" if pd.isna(row["low"]) else f"{amount(row['low'], row['unit'])} to {amount(row['high'], row['unit'])}"
+    return (
+        ""
+        if pd.isna(row["low"])
+        else f"{effect_text(row['low'], row['unit'])} to {effect_text(row['high'], row['unit'])}"
+    )
 
 
 def evidence(part: dict) -> str:
@@ -144,7 +148,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "icon": ICONS[claim["verdict"]],
                 "icon_holm": ICONS[claim["verdict_holm"]],
                 "quotes": json.loads(claim["quotes"]),
-                "effect_text": amount(claim["effect"], claim["unit"]),
+                "effect_text": effect_text(claim["effect"], claim["unit"]),
                 "needed": needed(claim),
                 "interval_text": interval_words(claim),
                 "evidence": evidence(shown[0]) if shown else "",

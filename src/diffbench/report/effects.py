@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from .. import tables
-from ..config import Params
-from ..intervals import interval
+from diffbench.config.models import Params
+from diffbench.tables import schema
+from diffbench.tables.intervals import interval
 
 BASE_NETWORK, BASE_OBJECTIVE = "unet", ("eps", "vp-linear", "uniform")
 NETWORKS = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}
@@ -61,7 +61,7 @@ def own_seeds(frames: dict[str, pd.DataFrame], params: Params, key: str, which: 
         & (cells.guidance == (0.0 if pd.isna(guidance) else guidance))
     ]  # fmt: skip
     if which == "few_":
-        own = own[own.nfe <= tables.FEW_NFE]
+        own = own[own.nfe <= schema.FEW_NFE]
     if own.empty:
         return pd.Series(dtype=float)
     best = own.groupby("steps").fid.mean().idxmin()

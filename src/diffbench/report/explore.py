@@ -5,11 +5,13 @@ import json
 import pandas as pd
 from markupsafe import Markup
 
-from .. import tables
-from ..config import NATIVE, Params
-from .charts import cell_id
-from .finding import number
-from .sprites import Album
+from diffbench import design
+from diffbench.config.models import Params
+from diffbench.design import NATIVE
+from diffbench.report.charts import cell_id
+from diffbench.report.finding import number
+from diffbench.report.sprites import Album
+from diffbench.tables import store
 
 FIGURES = (  # column and words
     ("fid", "FID"),
@@ -32,12 +34,12 @@ def figures(seeds: pd.DataFrame, seconds: float, real: pd.Series) -> list[list[s
         values = done[name].dropna()
         if len(values):
             floor = real.get(name)
-            held = "" if pd.isna(floor) else f"real images {amount(name, floor)}"
-            rows.append([words, amount(name, values.mean()), spread(name, values), held])
+            held = "" if pd.isna(floor) else f"real images {score_text(name, floor)}"
+            rows.append([words, score_text(name, values.mean()), spread(name, values), held])
     return rows
 
 
-def amount(name: str, value: float) -> str:
+def score_text(name: str, value: float) -> str:
     """A value as the page writes it: errors in per cent."""
     return f"{100 * value:.1f}%" if name.endswith("_error") else number(value)
 
@@ -46,7 +48,7 @@ def spread(name: str, values: pd.Series) -> str:
     """The range over seeds in words, empty for one seed."""
     if len(values) < 2:
         return ""
-    return f"{amount(name, values.min())} to {amount(name, values.max())}"
+    return f"{score_text(name, values.min())} to {score_text(name, values.max())}"
 
 
 def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> dict:
@@ -55,15 +57,15 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     A cell holds its first strip (None where it failed), its figures, and the value of ``--steps`` that makes it.
     """
     seed, cells, cost = params.seeds[0], frames["cells"], frames["cost"]
-    real = tables.floor(frames["floors"])
+    real = store.real_test_row(frames["floors"])
     keys = ["paradigm", "sampler", "steps", "guidance"]
     plain = dict(iter(cells[cells.arm == ""].groupby(keys)))
     clock = cost[(cost.stage == "sample") & (cost.arm == "")].groupby(keys).seconds_per_1000.mean()
     paradigms, steps, scales = {}, set(), set()
     for key, row in params.paradigms.items():
         own = {}
-        for value in params.step_values(key):
-            for cell in params.cells(key, seed, value):
+        for value in design.step_values(params, key):
+            for cell in design.cells(params, key, seed, value):
                 if cell.arm:
                     continue
                 group = (key, cell.sampler, cell.steps, cell.guidance)

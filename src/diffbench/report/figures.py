@@ -6,9 +6,9 @@ import altair as alt
 import pandas as pd
 from markupsafe import Markup
 
-from .. import tables
-from ..config import Params
-from . import charts, effects
+from diffbench.config.models import Params
+from diffbench.report import charts, effects
+from diffbench.tables import schema, store
 
 SMALL = {"width": 250, "height": 230}
 
@@ -173,7 +173,7 @@ def noise_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, s
     return {"noise": charts.svg(charts.beside(parts), "Error of x0 by time and by log-SNR")} if parts else {}
 
 
-EFFECTS = (("few_", f"ratio of FID, at most {tables.FEW_NFE} evaluations (log)"), ("best_", "ratio of best FID (log)"))
+EFFECTS = (("few_", f"ratio of FID, at most {schema.FEW_NFE} evaluations (log)"), ("best_", "ratio of best FID (log)"))
 
 
 def effect_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
@@ -210,7 +210,7 @@ def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[st
 
 def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup]:
     """Every chart of the page, by name; one whose rows all failed is missing."""
-    floor = float(tables.floor(frames["floors"]).fid)
+    floor = float(store.real_test_row(frames["floors"]).fid)
     found = (
         cost_figures(frames, params, floor)
         | guidance_figure(frames, params, floor)

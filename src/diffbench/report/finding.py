@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from .. import tables
-from ..intervals import interval
+from diffbench.config.models import Params
+from diffbench.runtime.places import Places
+from diffbench.tables import schema, store
+from diffbench.tables.intervals import interval
 
 DASH = "\u2013"
 
@@ -70,7 +72,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     single = [len(cell_seeds(row, cells)) < 2 for _, row in rivals.iterrows()]
     rivals = rivals.assign(_single=single).sort_values(["_single", "best_fid"])
     leader = rivals.iloc[0]
-    floor = f"real test digits score {number(tables.floor(floors).fid)}"
+    floor = f"real test digits score {number(store.real_test_row(floors).fid)}"
     own = cell_seeds(leader, cells)
     verdicts = {row.paradigm: tied(own, cell_seeds(row, cells)) for _, row in rivals.iloc[1:].iterrows()}
     where = f"FID {number(leader.best_fid)} with {int(leader.best_nfe)} network evaluations"
@@ -109,5 +111,18 @@ def second_opinion(paradigms: pd.DataFrame) -> str:
 def tally(claims: pd.DataFrame) -> str:
     """The verdicts on the claims, counted, in one line."""
     counts = claims.verdict.value_counts()
-    said = [f"{counts[verdict]} {verdict}" for verdict in tables.VERDICTS if verdict in counts]
+    said = [f"{counts[verdict]} {verdict}" for verdict in schema.VERDICTS if verdict in counts]
     return f"claims: {', '.join(said) if said else 'none'}"
+
+
+def of_run(params: Params) -> str:
+    """What a finished run found, in three lines: the headline, the verdicts counted, and where its page lies.
+
+    Raises:
+        UserError: a table is missing or damaged.
+    """
+    places = Places(params.name)
+    paradigms, cells, floors, claims = (
+        store.read(places.tables, name) for name in ("paradigms", "cells", "floors", "claims")
+    )
+    return f"{headline(paradigms, cells, floors)}\n{tally(claims)}\nreport: {places.report.resolve().as_uri()}"

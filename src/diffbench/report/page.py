@@ -1,4 +1,4 @@
-"""The report stage: the tables and pictures of a run as one HTML file."""
+"""The tables and pictures of a run as one HTML page."""
 
 import base64
 import hashlib
@@ -8,13 +8,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from .. import tables
-from ..config import Params
-from ..errors import UserError
-from ..files import Places, replacing
-from . import claims, explore, posters, reference, sections, sprites, summary
-from .figures import figures
-from .finding import DASH, headline, number, second_opinion
+from diffbench.config.models import Params
+from diffbench.data.sources import SOURCES, image_side
+from diffbench.errors import UserError
+from diffbench.report import claims, explore, reference, sections, sprites, summary
+from diffbench.report.figures import figures
+from diffbench.report.finding import DASH, headline, number, second_opinion
+from diffbench.runtime.places import Places
+from diffbench.tables import schema, store
 
 TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS = (
@@ -67,7 +68,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     environment.filters["signed"] = lambda value: DASH if pd.isna(value) else f"{value:+.3f}"
     albums = {key: sprites.album(params, key) for key in params.paradigms}
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
-    floors = tables.floor(frames["floors"])
+    floors = store.real_test_row(frames["floors"])
     data = explore.data(frames, params, albums)
     data |= {"opening": explore.opening(frames, params, data["paradigms"])}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
@@ -82,7 +83,9 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         sprites=[sprite for album in albums.values() for sprite in album.sprites],
         second_opinion=second_opinion(frames["paradigms"]),
         params=params,
-        scale=3 if params.side < 16 else 1,
+        source=SOURCES[params.data.source],
+        side=image_side(params),
+        scale=3 if image_side(params) < 16 else 1,
         facts=facts,
         floors=floors,
         drawn=frames["floors"][frames["floors"].split != "test"].to_dict("records"),
@@ -104,28 +107,15 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         films=sections.films(frames, params, albums),
         stills=sections.stills(params.probe.frames),
         failures=sections.failures(frames, params, albums),
-        few=tables.FEW_NFE,
+        few=schema.FEW_NFE,
         within=sorted(params.convergence.within),
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],
         broken=sections.broken(frames, params),
         absent=sections.absent(frames),
         trained=sections.training_time(frames),
         cells=sections.all_cells(frames),
-        columns=[column for column in tables.TABLES["cells"].columns if column.name != "native"],
+        columns=[column for column in schema.TABLES["cells"].columns if column.name != "native"],
         reference=reference.against(frames, params),
         downloads=[download(places.tables / f"cells.{kind}") for kind in MEDIA],
-        cell=summary.shown,
+        cell=summary.score_text,
     )
-
-
-def run(params: Params) -> None:
-    """Write reports/<run>/report.html and the two pictures beside it.
-
-    Raises:
-        UserError: a table or a picture is missing or damaged.
-    """
-    places = Places(params.name)
-    frames = {name: tables.read(places.tables, name) for name in tables.TABLES}
-    with replacing(places.report) as temporary:
-        temporary.write_text(render(frames, params), encoding="utf-8")
-    posters.run(frames, params)

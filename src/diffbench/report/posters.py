@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from .. import tables
-from ..config import Params
-from ..errors import UserError
-from ..files import Places, replacing
-from . import charts
-from .figures import cost_charts
-from .finding import number
+from diffbench import design
+from diffbench.config.models import Params
+from diffbench.data.sources import image_side
+from diffbench.errors import UserError
+from diffbench.report import charts
+from diffbench.report.figures import cost_charts
+from diffbench.report.finding import number
+from diffbench.runtime.files import replacing
+from diffbench.runtime.places import Places
+from diffbench.tables import store
 
 SCALE = 2  # pixels a point
 SIDE = 32  # points that a sample takes, about
@@ -26,7 +29,7 @@ def strip(params: Params, row: pd.Series) -> Image.Image:
         UserError: the picture is missing or damaged.
     """
     path = Places(params.name).evaluation(row.paradigm, params.seeds[0]).with_suffix(".png")
-    order = [tuple(cell.key.values()) for cell in params.all_cells(row.paradigm, params.seeds[0])]
+    order = [tuple(cell.key.values()) for cell in design.all_cells(params, row.paradigm, params.seeds[0])]
     place = order.index((row.few_sampler, int(row.few_steps), float(row.guidance), ""))
     try:
         with Image.open(path) as sheet:
@@ -34,8 +37,8 @@ def strip(params: Params, row: pd.Series) -> Image.Image:
     except (OSError, SyntaxError) as error:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run 'snakemake --cores all' again") from None
     top = place * (len(grey) // len(order))
-    own = Image.fromarray(grey[top : top + params.side])
-    enlarged = max(1, round(SCALE * SIDE / params.side))
+    own = Image.fromarray(grey[top : top + image_side(params)])
+    enlarged = max(1, round(SCALE * SIDE / image_side(params)))
     return own.resize((own.width * enlarged, own.height * enlarged), Image.Resampling.NEAREST)
 
 
@@ -75,7 +78,7 @@ def run(frames: dict[str, pd.DataFrame], params: Params) -> None:
     places = Places(params.name)
     with replacing(places.samples_poster) as temporary:
         samples(frames, params).save(temporary, format="PNG", optimize=True)
-    found = cost_charts(frames, params, float(tables.floor(frames["floors"]).fid), width=720, height=340)
+    found = cost_charts(frames, params, float(store.real_test_row(frames["floors"]).fid), width=720, height=340)
     with replacing(places.quality_poster) as temporary:
         if "nfe" in found:
             with Image.open(io.BytesIO(charts.png(found["nfe"]))) as chart:

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from ..compare import frames as compare
-from ..compare.places import read, reference_of
-from ..compare.terminal import BY_ROW, by_row
-from ..config import Params
+from diffbench.compare import frames as compare
+from diffbench.compare.locate import read, reference_of
+from diffbench.compare.terminal import BY_ROW, by_row
+from diffbench.config.models import Params
 
 
 def against(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:

@@ -4,13 +4,13 @@ from collections import Counter
 
 import pandas as pd
 
-from .. import tables
-from ..config import Params
-from ..intervals import interval
-from .charts import cell_id
-from .effects import own_seeds
-from .finding import number
-from .sprites import Album
+from diffbench.config.models import Params
+from diffbench.report.charts import cell_id
+from diffbench.report.effects import own_seeds
+from diffbench.report.finding import number
+from diffbench.report.sprites import Album
+from diffbench.tables import store
+from diffbench.tables.intervals import interval
 
 
 def broken(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
@@ -76,7 +76,7 @@ OPTIONS = {
 def arms(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
     """The cells outside the grid, by paradigm: what each changes, its means over seeds and its samples."""
     cells = frames["cells"]
-    floor = tables.floor(frames["floors"])
+    floor = store.real_test_row(frames["floors"])
     result = []
     for key, paradigm in params.paradigms.items():
         own = frames["arms"][frames["arms"].paradigm == key]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ..config import Params
-from ..errors import UserError
-from ..files import Places
-from ..pictures import STRIPS
+from diffbench import design
+from diffbench.config.models import Params
+from diffbench.errors import UserError
+from diffbench.runtime.places import Places
+from diffbench.tables.pictures import STRIPS
 
 Key = tuple[str, int, float, str]  # sampler, steps, guidance and arm of a cell
 
@@ -76,7 +77,7 @@ def album(params: Params, paradigm: str) -> Album:
         UserError: one is missing or damaged.
     """
     index, seed, places = list(params.paradigms).index(paradigm), params.seeds[0], Places(params.name)
-    order = [tuple(cell.key.values()) for cell in params.all_cells(paradigm, seed)]
+    order = [tuple(cell.key.values()) for cell in design.all_cells(params, paradigm, seed)]
     return Album(
         read(places.evaluation(paradigm, seed).with_suffix(".png"), f"s{index}"),
         read(places.probe(paradigm, seed).with_suffix(".png"), f"d{index}"),

@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from .. import tables
-from ..config import Params
-from . import charts
-from .finding import DASH, cell_seeds, number, tied
-from .sprites import Album
+from diffbench.config.models import Params
+from diffbench.report import charts
+from diffbench.report.finding import DASH, cell_seeds, number, tied
+from diffbench.report.sprites import Album
+from diffbench.tables import schema
 
 COLUMNS = (
-    ("few_fid", f"FID, at most {tables.FEW_NFE} NFE", "low"),
+    ("few_fid", f"FID, at most {schema.FEW_NFE} NFE", "low"),
     ("best_fid", "best FID", "low"),
     ("target_nfe", "NFE to FID", "low"),
     ("seconds", "s per 1,000", "low"),
@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def shown(name: str, value: float | None) -> str:
+def score_text(name: str, value: float | None) -> str:
     """A value of the summary as the page writes it."""
     if value is None or pd.isna(value):
         return DASH
@@ -30,7 +30,9 @@ def shown(name: str, value: float | None) -> str:
 
 def floor_values(floors: pd.Series) -> list[tuple[str, str]]:
     """What real test images score in each column of the summary; what costs samples has no value."""
-    return [(name, shown(name, floors.get(name.removeprefix("few_").removeprefix("best_")))) for name, *_ in COLUMNS]
+    return [
+        (name, score_text(name, floors.get(name.removeprefix("few_").removeprefix("best_")))) for name, *_ in COLUMNS
+    ]
 
 
 def between(low: float, high: float) -> str:
@@ -86,13 +88,13 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "what": f"{row.network}, {row.target}, {row.path}",
                 "times": row.times,
                 "guidance": "none" if not row.conditional else DASH if pd.isna(row.guidance) else f"{row.guidance:g}",
-                "values": {name: shown(name, values[name]) for name, *_ in COLUMNS},
+                "values": {name: score_text(name, values[name]) for name, *_ in COLUMNS},
                 "sort": {name: None if pd.isna(values[name]) else float(values[name]) for name, *_ in COLUMNS},
                 "few_interval": between(row.few_fid_low, row.few_fid_high),
                 "best_interval": between(row.best_fid_low, row.best_fid_high),
-                "best_nfe": shown("best_nfe", row.best_nfe),
-                "few_nfe": shown("few_nfe", row.few_nfe),
-                "digit_error": shown("digit_error", row.digit_error),
+                "best_nfe": score_text("best_nfe", row.best_nfe),
+                "few_nfe": score_text("few_nfe", row.few_nfe),
+                "digit_error": score_text("digit_error", row.digit_error),
                 "leads": {"few_fid": key in best["few_"], "best_fid": key in best["best_"]},
                 "pca_fid": number(row.best_pca_fid),
                 "seeds_ok": int(row.seeds_ok),

@@ -1,0 +1,1 @@
+"""Paths, targets, samplers, guidance and networks."""

@@ -1,0 +1,75 @@
+"""What a network predicts, and how x0 and eps are recovered from it.
+
+Every target is a row (a, b) with ``target = a x0 + b eps``. Beside ``x_t = alpha x0 + sigma eps`` it makes one
+2 x 2 system, so a new target is one line here and needs no converter of its own.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffbench.diffusion.paths import DifferentiablePath, Path
+
+
+class Prediction(NamedTuple):
+    """A denoiser's estimate of the data and of the noise, both shaped like x_t."""
+
+    x0: Tensor
+    eps: Tensor
+
+
+def _x0(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ones_like(t), torch.zeros_like(t)
+
+
+def _eps(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.zeros_like(t), torch.ones_like(t)
+
+
+def _v(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
+    return -path.sigma(t), path.alpha(t)
+
+
+def _velocity(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
+    if not isinstance(path, DifferentiablePath):
+        raise TypeError(f"{type(path).__name__} has no derivatives, so no velocity")
+    return path.d_alpha(t), path.d_sigma(t)
+
+
+TARGETS: dict[str, Callable[[Path, Tensor], tuple[Tensor, Tensor]]] = {
+    "x0": _x0,
+    "eps": _eps,  # arXiv:2006.11239, eq. 14
+    "v": _v,  # alpha eps - sigma x0, arXiv:2202.00512, appendix D
+    "velocity": _velocity,  # alpha' x0 + sigma' eps; eps - x0 on the linear path, arXiv:2403.03206, eq. 13
+}
+
+
+def column(t: Tensor, x: Tensor) -> Tensor:
+    """View times (B,) or () so that they broadcast over images (B, C, H, W)."""
+    return t.reshape(t.shape + (1,) * (x.dim() - t.dim())) if t.dim() else t
+
+
+def target(kind: str, path: Path, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """The regression target ``a(t) x0 + b(t) eps``, shaped like x0."""
+    a, b = (column(c, x0) for c in TARGETS[kind](path, t))
+    return a * x0 + b * eps
+
+
+def recover(kind: str, path: Path, out: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
+    """Solve ``[alpha sigma; a b] [x0; eps] = [x_t; out]``.
+
+    Args:
+        kind: a key of TARGETS.
+        out: the network's output, (B, C, H, W).
+        x_t: the noisy images, (B, C, H, W).
+        t: times, (B,) or a scalar tensor.
+
+    The system is singular for eps where alpha = 0 and for x0 where sigma = 0; ``parts`` refuses the first
+    combination and samplers never evaluate t = 0.
+    """
+    alpha, sigma = column(path.alpha(t), x_t), column(path.sigma(t), x_t)
+    a, b = (column(c, x_t) for c in TARGETS[kind](path, t))
+    det = alpha * b - sigma * a
+    return Prediction(x0=(b * x_t - sigma * out) / det, eps=(alpha * out - a * x_t) / det)

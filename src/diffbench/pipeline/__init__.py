@@ -1,0 +1,1 @@
+"""The two engines: jobs, records, manifest, locks."""

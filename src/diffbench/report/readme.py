@@ -1,0 +1,178 @@
+"""The README's results, from a run's tables: no number between its marks is typed by hand."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from diffbench.compare.locate import find
+from diffbench.data.sources import SOURCES
+from diffbench.errors import UserError
+from diffbench.report.claims import among, criterion, effect_text
+from diffbench.report.effects import NETWORKS
+from diffbench.report.finding import headline, number, tally
+from diffbench.runtime.files import replacing
+from diffbench.runtime.places import REFERENCES
+from diffbench.tables import schema, store
+
+READS = ("cells", "claims", "claim_parts", "floors", "noise_error", "paradigms", "provenance", "training")
+README = Path("README.md")
+TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for name in ("results", "claims")}
+NOISY = (-10.0, -8.0)  # log-SNR at which eps is hard to turn into x0
+WITHIN = 1.5  # times the real images' FID, short of which a row is named
+
+
+def objective(row: pd.Series) -> tuple[str, str, str]:
+    """What a row is trained to predict, on which path, at which times."""
+    return row.target, row.path, row.times
+
+
+STORY = ("ddpm", "sd1", "sd2", "dit", "sd3")  # the order of the table's rows, which the tables sort by name
+EPS, VELOCITY = ("eps", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal")
+
+
+def pairs(paradigms: pd.DataFrame) -> list[dict[str, Any]]:
+    """Conditional rows of one network that differ in nothing but eps or velocity, by network."""
+    rows = paradigms[paradigms.conditional.astype(bool) & paradigms.best_fid.notna()]
+    by_kind = {(row.network, objective(row)): row for _, row in rows.iterrows()}
+    names = {**NETWORKS, **{network: network for network in rows.network if network not in NETWORKS}}
+    return [
+        {"network": name, "eps": by_kind[network, EPS], "velocity": by_kind[network, VELOCITY]}
+        for network, name in names.items()
+        if {(network, EPS), (network, VELOCITY)} <= set(by_kind)
+    ]
+
+
+def noisy_errors(frames: dict[str, pd.DataFrame], pair: dict[str, Any]) -> dict[str, float] | None:
+    """Mean squared error of x0 per pixel of a pair of rows where log-SNR lies in NOISY; None where it is not known."""
+    errors = frames["noise_error"]
+    own = errors[(errors.axis == "log_snr") & (errors.low >= NOISY[0]) & (errors.high <= NOISY[1])]
+    means = {name: own[own.paradigm == pair[name].paradigm].x0_error.mean() for name in ("eps", "velocity")}
+    return None if any(map(pd.isna, means.values())) else {name: float(value) for name, value in means.items()}
+
+
+def short(paradigms: pd.DataFrame, floor: float) -> list[dict[str, Any]]:
+    """Rows whose best FID is more than WITHIN times the real images'."""
+    rows = paradigms[paradigms.best_fid > WITHIN * floor]
+    return [{"paradigm": row.paradigm, "times": row.best_fid / floor} for _, row in rows.iterrows()]
+
+
+def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
+    """What the templates may say."""
+    own = frames["provenance"]
+    provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
+    rows, floor = frames["paradigms"], store.real_test_row(frames["floors"])
+    places = [STORY.index(key) if key in STORY else len(STORY) + (role != "recipe")
+              for key, role in zip(rows.paradigm, rows.role, strict=True)]  # fmt: skip
+    ordered = rows.assign(_place=places).sort_values("_place", kind="stable")
+    found = pairs(rows)
+    velocity = [row for _, row in ordered.iterrows() if row.conditional and objective(row) == VELOCITY]
+    return {
+        "title": headline(rows, frames["cells"], frames["floors"]),
+        "rows": ordered.to_dict("records"),
+        "floor": floor,
+        "drawn": drawn_at_random(frames["floors"]),
+        "provenance": provenance,
+        "data": SOURCES[provenance["data"]].title if provenance["data"] in SOURCES else provenance["data"],
+        "seeds": len(provenance["seeds"].split(",")),
+        "images": int(frames["cells"].images.max()),
+        "trained": int(frames["training"].images.max()),
+        "few": schema.FEW_NFE,
+        "pairs": found,
+        "noise": noisy_errors(frames, found[0]) if found else None,
+        "noisy": NOISY,
+        "velocity": [
+            {"network": NETWORKS.get(row.network, row.network), "fid": row.best_fid}
+            for row in velocity
+            if not pd.isna(row.best_fid)
+        ],
+        "within": WITHIN,
+        "short": short(rows, float(floor.fid)),
+        "claims": judged(frames["claims"], frames["claim_parts"]),
+        "verdicts": [verdict for verdict in schema.VERDICTS if verdict != "inconclusive"],
+        "tally": tally(frames["claims"]).removeprefix("claims: "),
+        "folder": folder.as_posix(),
+    }
+
+
+def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
+    """The claims, each with what would support it and how many comparisons it was chosen from."""
+    rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left").to_dict("records")
+    every = parts.to_dict("records")
+    return [
+        row
+        | {
+            "criterion": criterion(row["test"], row["margin"], row["unit"]),
+            "among": among(row, every) if row["part"] else "",
+        }
+        for row in rows
+    ]
+
+
+def drawn_at_random(floors: pd.DataFrame) -> pd.Series | None:
+    """The floor of training images whose classes fall as they may; None where the run has not scored them."""
+    own = floors[floors.split != "test"]
+    return None if own.empty else own.iloc[0]
+
+
+def blocks(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, str]:
+    """The text between each pair of marks.
+
+    Args:
+        frames: the tables READS of a run.
+        folder: that of the run's page and pictures.
+
+    Raises:
+        UserError: a template cannot be read.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = number
+    environment.filters["effect_text"] = effect_text
+    environment.filters["percent"] = lambda value: "" if pd.isna(value) else f"{100 * value:.1f}%"
+    said, found = values_of(frames, folder), {}
+    for name, path in TEMPLATES.items():
+        try:
+            template = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); run from the root of the repository") from None
+        found[name] = environment.from_string(template).render(**said).strip()
+    return found
+
+
+def filled(text: str, found: dict[str, str]) -> str:
+    """A README with the text between its marks replaced.
+
+    Raises:
+        UserError: a pair of marks is missing.
+    """
+    for name, block in found.items():
+        marks = f"<!-- {name}: made by `python -m diffbench readme` -->", f"<!-- /{name} -->"
+        pattern = f"(?<={re.escape(marks[0])}\n).*?(?={re.escape(marks[1])})"
+        text, count = re.subn(pattern, lambda _, block=block: f"\n{block}\n\n", text, flags=re.DOTALL)
+        if count != 1:
+            raise UserError(f"{README}: needs the lines '{marks[0]}' and '{marks[1]}', once each and in this order")
+    return text
+
+
+def run(source: str) -> None:
+    """Write the README's results from the tables of a run.
+
+    Args:
+        source: a run's name, a reference's, or a folder of tables.
+
+    Raises:
+        UserError: tables, a template or the README's marks are missing or damaged.
+    """
+    folder = find(source)
+    frames = {name: store.read(folder, name) for name in READS}
+    try:
+        text = README.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{README}: cannot be read ({error.strerror}); run from the root of the repository") from None
+    text = filled(text, blocks(frames, folder.parent))
+    with replacing(README) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    where = "" if folder.is_relative_to(REFERENCES) else f"; copy reports/{source} to {REFERENCES} to commit it"
+    print(f"wrote {README} from {folder}{where}")

@@ -1,0 +1,49 @@
+"""The checked params of a run, by its name."""
+
+from diffbench import parts
+from diffbench.config import checks
+from diffbench.config.models import Params, build
+from diffbench.config.presets import FULL, PARAMS, PRESETS, is_own, preset, raw
+from diffbench.errors import UserError, printable
+from diffbench.runtime.hardware import cuda_devices
+from diffbench.runtime.yaml_file import read_yaml
+
+
+def check(params: dict, source: str) -> None:
+    """Check raw params completely.
+
+    Raises:
+        UserError: one line for each mistake, with its dotted key, the value and what is allowed.
+    """
+    found = checks.mistakes(params) or [*checks.between_keys(params), *parts.mistakes(params)]
+    if found:
+        raise UserError("\n".join(printable(f"{source}: {line}") for line in found))
+
+
+def load(run: str) -> Params:
+    """The checked params of a run.
+
+    Raises:
+        UserError: no such run, or any mistake in its params or in an extension.
+    """
+    parts.load_extensions()
+    params = raw(run)
+    check(params, str(PARAMS) if is_own(run) else str(PRESETS / f"{run}.yaml"))
+    return build(params)
+
+
+def default() -> tuple[str, str]:
+    """The run that a bare ``snakemake`` makes, and why in one line.
+
+    It is params.yaml's own, unless that is still the shipped benchmark, asks for CUDA, and there is none.
+    """
+    own = read_yaml(PARAMS)
+    name = own.get("name")
+    if own == preset(FULL) and own["compute"]["device"] == "cuda" and not cuda_devices():
+        return "digits", (
+            "run: digits, 8 x 8, to try first (params.yaml asks for CUDA and no CUDA device is found); "
+            "next: 'snakemake --cores all mnist-small', MNIST itself, 95 minutes on two cores"
+        )
+    if not isinstance(name, str):
+        check(own, str(PARAMS))
+    return name, f"run: {name} (params.yaml); 'snakemake --cores all digits' or 'smoke' runs a preset instead"

@@ -1,0 +1,1 @@
+"""One module a stage; nobody imports a stage but the command line."""

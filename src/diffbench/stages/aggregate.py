@@ -1,0 +1,203 @@
+"""The aggregate stage: all scores into versioned tables and one metrics file."""
+
+import math
+
+import pandas as pd
+
+from diffbench import design
+from diffbench.config.models import Params
+from diffbench.design import ARMS, Cell
+from diffbench.runtime.files import read_json, write_json
+from diffbench.runtime.places import Places
+from diffbench.tables import layout, provenance, schema, store
+from diffbench.tables.intervals import interval
+
+
+def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:
+    """The scale with the lowest mean FID on the validation split over seeds and samplers."""
+    own = selection[(selection.paradigm == paradigm) & selection.fid.notna()]
+    means = own.groupby("guidance").fid.mean()
+    return None if means.empty else float(means.idxmin())
+
+
+def summary(cells: pd.DataFrame, paradigm: str, guidance: float | None, target: float) -> dict:
+    """The best cell of a paradigm at its chosen scale, by mean FID over seeds, and the best of few evaluations.
+
+    Args:
+        guidance: that scale; None where no selection images gave one, so that there is nothing to sum up.
+        target: the FID whose fewest evaluations are asked for.
+    """
+    own = cells[(cells.paradigm == paradigm) & (cells.status == "ok") & (cells.arm == "")]
+    own = own[own.guidance == guidance]
+    if own.empty:
+        return {}
+    means = own.groupby(["sampler", "steps", "nfe"], as_index=False).fid.mean().sort_values(["fid", "nfe"])
+    best = means.iloc[0]
+
+    def seeds(cell: pd.Series) -> pd.DataFrame:
+        return own[(own.sampler == cell.sampler) & (own.steps == cell.steps)]
+
+    rows = seeds(best)
+    low, high = interval(rows.fid.to_numpy())
+    result = {
+        "best_sampler": best.sampler,
+        "best_steps": int(best.steps),
+        "best_nfe": int(best.nfe),
+        "best_fid": float(best.fid),
+        "best_fid_low": low,
+        "best_fid_high": high,
+        "best_pca_fid": rows.pca_fid.mean(),
+        **{name: rows[name].mean() for name in ("precision", "recall", "digit_error", "joint_error")},
+    }
+    reached = means[means.fid <= target]
+    result |= {"target_fid": target, "target_nfe": None if reached.empty else int(reached.nfe.min())}
+    few = means[means.nfe <= schema.FEW_NFE]
+    if few.empty:
+        return result
+    cell = few.iloc[0]
+    low, high = interval(seeds(cell).fid.to_numpy())
+    return result | {
+        "few_sampler": cell.sampler,
+        "few_steps": int(cell.steps),
+        "few_nfe": int(cell.nfe),
+        "few_fid": float(cell.fid),
+        "few_fid_low": low,
+        "few_fid_high": high,
+    }
+
+
+def ranked(paradigms: pd.DataFrame) -> pd.DataFrame:
+    """The table ``paradigms`` with each row's place by FID and by PCA-FID; a place is robust where the two agree.
+
+    Conditional and unconditional rows answer different questions, so either kind is ranked among itself.
+    """
+    kinds = paradigms.groupby("conditional")
+    places = {
+        f"rank_{score}": kinds[f"best_{score}"].rank(method="min").astype("Int64") for score in ("fid", "pca_fid")
+    }
+    return paradigms.assign(**places, rank_robust=places["rank_fid"] == places["rank_pca_fid"])
+
+
+def arm_row(paradigm: str, cell: Cell, precision: str) -> dict:
+    """A row of the table ``arms``; the precision is the run's."""
+    low, high = cell.interval or (None, None)
+    own = {name: getattr(cell, name) for name in ("eta", "variance", "reading", "spacing", "rescale")}
+    return {"paradigm": paradigm, **cell.key, **own, "interval_low": low, "interval_high": high,
+            "precision": cell.precision or precision}  # fmt: skip
+
+
+def thresholds(rows: list[dict], floor: float, within: list[float], budget: int) -> list[dict]:
+    """When the FID of each multiple of the floor was first reached; censored where it never was.
+
+    Args:
+        rows: of one training, with ``images`` and ``fid``, in rising order of images.
+        floor: FID of the real test images.
+        within: the multiples.
+        budget: images of the whole training.
+    """
+    result = []
+    for multiple in within:
+        fid = multiple * floor
+        reached = [row["images"] for row in rows if row["fid"] is not None and row["fid"] <= fid]
+        images = reached[0] if reached else None
+        result.append(
+            {"within": float(multiple), "fid": fid, "images": images, "censored": not reached, "budget": budget}
+        )
+    return result
+
+
+def run(params: Params) -> None:
+    """Write every table under reports/<run>/tables and reports/<run>/metrics.json.
+
+    Raises:
+        UserError: an input is missing or damaged.
+    """
+    places = Places(params.name)
+    rows: dict[str, list[dict]] = {name: [] for name in layout.made_by("aggregate")}
+    devices, histories = set(), {}
+    floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
+    rows["floors"] = floors["floors"]
+    floor = next(row["fid"] for row in rows["floors"] if row["split"] == "test")
+    for paradigm in params.paradigms:
+        for seed in params.seeds:
+            key = {"paradigm": paradigm, "seed": seed}
+            history = read_json(places.train(paradigm, seed) / "history.json")
+            trained = read_json(places.train(paradigm, seed) / "cost.json")
+            devices.add(trained["device"])
+            histories[paradigm, seed] = history
+            rows["training"] += [key | point | {"status": history["status"]} for point in history["curve"]]
+            per_thousand = 1000 * trained["seconds"] / history["images"]
+            seconds = {name: trained[name] for name in ("seconds", "peak_memory_bytes")}
+            whole = {"sampler": "", "steps": history["steps"], "guidance": math.nan, "arm": ""}
+            rows["cost"].append(key | whole | seconds | {"stage": "train", "seconds_per_1000": per_thousand})
+            scores = read_json(places.evaluation(paradigm, seed))
+            rows["cells"] += [key | row for row in scores["cells"]]
+            for name in ("selection", "confusion", "failures"):
+                rows[name] += [key | row for row in scores[name]]
+            if scores["prompts"] and not rows["prompts"]:
+                rows["prompts"] = [{"place": i, "prompt": text} for i, text in enumerate(scores["prompts"])]
+            clock = read_json(places.clock(paradigm, seed))
+            rows["cost"] += [key | {"stage": "sample"} | cell for cell in clock]
+            snapshots = read_json(places.convergence(paradigm, seed))
+            rows["convergence"] += [key | row for row in snapshots]
+            reached = thresholds(snapshots, floor, params.convergence.within, history["images"])
+            rows["thresholds"] += [key | row for row in reached]
+            rows["cost"] += [
+                key | whole | {"stage": "threshold", "within": row["within"]}
+                | {"seconds": None if row["censored"] else per_thousand * row["images"] / 1000}
+                for row in reached
+            ]  # fmt: skip
+            probed = read_json(places.probe(paradigm, seed))
+            rows["noise_error"] += [key | row for row in probed["noise_error"]]
+            rows["straightness"].append(key | probed["straightness"])
+    rows["arms"] = [
+        arm_row(paradigm, cell, params.compute.precision)
+        for paradigm in params.sampling.arms
+        for cell in design.cells(params, paradigm, params.seeds[0], ARMS)
+    ]
+    cells, selection = store.frame("cells", rows["cells"]), store.frame("selection", rows["selection"])
+    for key, paradigm in params.paradigms.items():
+        guidance = chosen_guidance(selection, key) if paradigm.conditional else 0.0
+        done = [histories[key, seed] for seed in params.seeds]
+        rows["paradigms"].append(
+            {
+                name: getattr(paradigm, name)
+                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+            }
+            | {
+                "paradigm": key,
+                "parameters": done[0]["parameters"],
+                "macs": done[0]["macs"],
+                "seeds_ok": sum(history["status"] == "ok" for history in done),
+                "guidance": guidance,
+            }
+            | summary(cells, key, guidance, min(params.convergence.within) * floor)
+        )
+    facts = provenance.circumstances() | {
+        "run": params.name,
+        "params sha256": provenance.params_hash({key: value for key, value in params.raw.items() if key != "tune"}),
+        "data": data["source"],
+        "data sha256": data["sha256"],
+        "classifier sha256": judge["sha256"],
+        "classifier test accuracy": f"{judge['test_accuracy']:.4f}",
+        "classifier validation accuracy": f"{judge['validation_accuracy']:.4f}",
+        "device": ", ".join(sorted(devices)),
+        "precision": params.compute.precision,
+        "seeds": ", ".join(map(str, params.seeds)),
+        "table schema": schema.VERSION,
+    }
+    rows["provenance"] = [{"key": key, "value": value} for key, value in facts.items()]
+    frames = {name: store.frame(name, own) for name, own in rows.items()}
+    frames["paradigms"] = ranked(frames["paradigms"])
+    store.write(places.tables, frames)
+    write_json(places.metrics, metrics(frames))
+
+
+def metrics(frames: dict[str, pd.DataFrame]) -> dict:
+    """The headline figures, nested for ``dvc metrics``."""
+    scores = ("precision", "recall", "digit_error", "joint_error")
+    names = ("guidance", "best_fid", "best_pca_fid", "best_nfe", "few_fid", *scores)
+    result: dict = {"floor": {"fid": float(store.real_test_row(frames["floors"]).fid)}}
+    for row in frames["paradigms"].to_dict("records"):
+        result[row["paradigm"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
+    return result

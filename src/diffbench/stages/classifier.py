@@ -1,0 +1,29 @@
+"""The classifier stage: train the digit classifier."""
+
+import torch
+
+from diffbench.config.models import Params
+from diffbench.data import splits
+from diffbench.device import prepare
+from diffbench.evaluation.fitting import accuracy, fit
+from diffbench.runtime import checkpoint
+from diffbench.runtime.files import sha256, write_json
+from diffbench.runtime.places import Places
+
+
+def run(params: Params) -> None:
+    """The classifier stage: classifier.safetensors and classifier.json with accuracies and the SHA-256.
+
+    Raises:
+        UserError: no such device, or the data file is missing or damaged.
+    """
+    device, places = prepare(params.compute), Places(params.name)
+    dataset = splits.load(places.data)
+    classifier = fit(params.classifier, dataset, device)
+    scores = {}
+    for name in splits.SPLITS:
+        split = getattr(dataset, name)
+        images, labels = splits.to_float(split.images, device), torch.from_numpy(split.labels).to(device)
+        scores[f"{name}_accuracy"] = accuracy(classifier, images, labels)
+    checkpoint.save(places.classifier, classifier.state_dict(), {"kind": "classifier"})
+    write_json(places.classifier_facts, scores | {"sha256": sha256(places.classifier)})

@@ -1,0 +1,492 @@
+"""Claims: the file is checked completely, and every verdict can be worked out by hand from the tables."""
+
+import csv
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from invented import invented
+
+from diffbench import cli, config, design, runs
+from diffbench.claims import judge, measures
+from diffbench.claims.load import Part, load
+from diffbench.claims.measures import Context, Untestable, measure
+from diffbench.claims.verdicts import judge as verdict_of
+from diffbench.errors import UserError
+from diffbench.pipeline import manifest
+from diffbench.report import finding, page
+from diffbench.report.claims import bounds, criterion
+from diffbench.runtime.places import Places
+from diffbench.tables import layout, schema, store
+
+T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
+NEW = ("joint_error", "sharpness", "contrast", "topology")
+
+
+def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.DataFrame]:
+    """Tables of a run with noise of its own in every cell; ``spoil`` holds (row, seed) whose training failed."""
+    generator = np.random.default_rng(3)
+    rows = {name: [] for name in layout.made_by("aggregate")}
+    bins = params.probe.bins
+    for index, key in enumerate(params.paradigms):
+        for seed in params.seeds:
+            tag, bad = {"paradigm": key, "seed": seed}, (key, seed) in spoil
+            status = {"status": "failed" if bad else "ok"}
+            for cell in design.all_cells(params, key, seed):
+                log_fid = 1 + 0.1 * index + 4 / cell.steps + 0.02 * generator.normal()
+                log_fid += article * (cell.sampler == "ddim-article")
+                near = 0.1 / (1 + cell.guidance)
+                scores = {
+                    "fid": math.exp(log_fid),
+                    "recall": 0.95 - 0.03 * cell.guidance + 0.003 * generator.normal(),
+                    **{f"{word}_error": near + 0.001 * generator.normal() for word in ("digit", "slant")},
+                    "weight_error": 0.2,
+                }
+                rows["cells"].append(
+                    tag | cell.key | status | {"nfe": cell.steps, "native": False} | ({} if bad else scores)
+                )
+                rows["cost"].append(tag | cell.key | {"stage": "sample", "seconds_per_1000": 0.1 * cell.steps})
+            for images in (1000, 10_000, 100_000):
+                fid = None if bad else 1e3 / images**0.5 * math.exp(0.1 * index + 0.02 * generator.normal())
+                rows["convergence"].append(tag | status | {"images": images, "fid": fid})
+            for k in range(bins):
+                error = None if bad else math.exp(k / bins + 0.1 * index + 0.02 * generator.normal())
+                edges = {"axis": "t", "low": k / bins, "high": (k + 1) / bins}
+                rows["noise_error"].append(tag | edges | {"x0_error": error})
+            length = None if bad else 1.2 + 0.01 * generator.normal()
+            rows["straightness"].append(tag | {"path_over_chord": length})
+            rows["cost"].append(tag | {"stage": "train", "sampler": "", "arm": "", "steps": 9, "seconds": 60.0 + seed})
+        rows["paradigms"].append({"paradigm": key, "guidance": design.base_scales(params, key)[-1]})
+    rows["floors"] = [{"split": "test", "fid": 0.5, "digit_error": 0.02, "recall": 0.97}]
+    frames = {name: store.frame(name, own) for name, own in rows.items()}
+    for name in NEW:  # columns of families that may come from outside
+        noise = generator.normal(0.5, 0.02, len(frames["cells"]))
+        frames["cells"][name] = np.where(frames["cells"].status == "ok", noise, np.nan)
+        frames["floors"][name] = 0.4
+    return frames
+
+
+def judged(run: str, frames=None, claims=None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    params = runs.load(run)
+    found = judge.judge_all(claims or load(), frames or fabricated(params), params)
+    return found[0].set_index("number"), found[1].set_index(["number", "part"])
+
+
+def write(folder, text: str):
+    path = folder / "claims.yaml"
+    path.write_text(text)
+    return path
+
+
+PART = {
+    "name": "quality", "test": "difference", "measure": "cell", "metric": "fid", "direction": "lower",
+    "scale": "ratio", "margin": 0.1, "rows": [["sd1", "dit"]], "steps": 20, "guidance": 1, "why": "a test",
+}  # fmt: skip
+
+
+def changed(**changes) -> dict:
+    return {key: value for key, value in (PART | changes).items() if value is not None}
+
+
+def claims_of(folder, *parts: dict, **more):
+    body = {"number": 1, "title": "a claim", "quotes": ["its words"], "parts": list(parts)} | more
+    return load(write(folder, yaml.safe_dump({"claims": {"one": body}})))
+
+
+# The file
+
+
+def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
+    params = runs.load("mnist")
+    assert [claim.number for claim in load()] == list(range(1, 21))
+    for part in (part for claim in load() for part in claim.parts):
+        assert {name for pair in part.rows for name in pair} <= set(params.paradigms), part.name
+    claims, _ = judged("mnist")
+    untestable = claims[claims.verdict == "not testable here"]
+    assert list(untestable.index) == [7, 19, 20], untestable.note.to_dict()
+    assert untestable.note[7].startswith("described only")
+
+
+def test_what_digits_cannot_test_is_named(at_root):
+    claims, parts = judged("digits")
+    untestable = claims[claims.verdict == "not testable here"]
+    assert list(untestable.index) == [7, 19, 20]
+    assert claims.note[2] == "20 steps, because no cell ddpm: ddim, 50 steps, guidance 0"
+    assert parts.compared[1, "quality"].startswith("ddpm, arm ddim-50, ddim, 50 steps"), "fifty steps in every preset"
+    assert "this run has no unet-v" in claims.note[6]
+    assert parts.compared[6, "low noise"] == "sd2, t from 0 to 0.1 against sd1, t from 0 to 0.1"
+    assert parts.verdict[14, "weight, against DiT"] == "descriptive" and not parts.decides[14, "weight, against DiT"]
+    assert "sd3 against unet-v" not in " ".join(parts.index.get_level_values("part"))
+    assert "this run has no unet-v, dit-v, mmdit-eps, mmdit-v" in claims.note[16]
+
+
+def test_one_seed_is_insufficient_for_every_claim(at_root):
+    claims, _ = judged("smoke")
+    assert set(claims.verdict[:18]) == {"insufficient seeds"} == set(claims.verdict_holm[:18])
+    assert finding.tally(claims) == "claims: 18 insufficient seeds, 2 not testable here"
+
+
+def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
+    part = changed(test="guess", direction="down", margin=-1)
+    path = write(tmp_path, yaml.safe_dump({
+        "claim": {},
+        "claims": {
+            "a": {"number": 1, "title": "x", "quotes": ["q"], "parts": [part]},
+            "b": {"number": 1, "title": "x", "quotes": [], "parts": [changed(steps=[0], guidance="best", spam=1)]},
+            "c": {"title": "x", "quotes": ["q"], "combine": "most", "colour": "red"},
+            "d": {"number": 3, "title": "x", "quotes": ["q"], "untested": "no", "parts": [changed(rows=[["sd1"]])]},
+            "e": {"number": 4, "title": "x", "quotes": ["q"], "parts": [changed(metric=None, why=None), 7]},
+            "f": {"number": 5, "title": "x", "quotes": ["q"], "parts": [
+                changed(left={"steps": [1, 2]}, against="real", margin="much"),
+                changed(name="area", measure="area", steps=None, guidance=None, scale="difference", margin=-0.1),
+                changed(name="area", steps=None, scale=None),
+            ]},
+        },
+    }))  # fmt: skip
+    with pytest.raises(UserError) as error:
+        load(path)
+    lines = [line.removeprefix(f"{path}: ") for line in str(error.value).splitlines()]
+    expected = [
+        "claim: unknown key", "claims.a.parts[0].test: 'guess'; allowed:", "claims.a.parts[0].direction: 'down'",
+        "claims.b.parts[0].spam: unknown key", "claims.b.parts[0].steps: [0]", "claims.b.parts[0].guidance: 'best'",
+        "claims.b.quotes: []", "claims.c.colour: unknown key", "claims.c.number: missing", "claims.c.combine: 'most'",
+        "claims.c: needs either parts or untested", "claims.d: needs either parts or untested",
+        "claims.d.parts[0].rows: [['sd1']]", "claims.e.parts[0].metric: missing", "claims.e.parts[0].why: missing",
+        "claims.e.parts[1]: 7; allowed: a mapping", "claims.f.parts[0].left.steps: [1, 2]",
+        "claims.f.parts[0].margin: 'much'", "claims.f.parts[0].rows", "claims.f.parts[1].scale: 'difference'",
+        "claims.f.parts[1].margin: -0.1", "claims.f.parts[2].steps: missing", "claims.f.parts[2].scale: missing",
+        "claims.f.parts: two are named area", "claims: number 1 is given twice",
+    ]  # fmt: skip
+    for words in expected:
+        assert sum(line.startswith(words) for line in lines) == 1, (words, lines)
+    assert len(lines) == len(expected), [line for line in lines if not any(map(line.startswith, expected))]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("claims: 7", "claims: missing; allowed: a mapping"),
+        ("claims: [", "claims.yaml:2"),
+        ("- 1", "holds list, expected a mapping"),
+        ("claims: {a: 7}", "claims.a: 7; allowed: a mapping"),
+        ("claims: {a: {number: 1, title: x, quotes: [q], parts: 7}}", "claims.a.parts: 7; allowed: a list"),
+    ],
+)
+def test_what_is_no_claims_file_is_one_line(tmp_path, text, said):
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        load(write(tmp_path, text))
+    assert len(str(error.value).splitlines()) == 1
+
+
+# By hand
+
+
+def cells_by_hand(tmp_path, frames) -> list[dict]:
+    """The rows of cells.csv as a spreadsheet has them."""
+    declared = [column.name for column in schema.TABLES["cells"].columns]
+    store.write_frames(tmp_path, {"cells": frames["cells"][declared]})
+    with (tmp_path / "cells.csv").open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def look_up(rows, seed, metric, **key) -> float:
+    found = [row for row in rows if row["seed"] == str(seed) and all(row[name] == v for name, v in key.items())]
+    assert len(found) == 1, (key, len(found))
+    return float(found[0][metric])
+
+
+def by_hand(effects: list[float]) -> tuple[float, float, float]:
+    mean = sum(effects) / 3
+    sd = math.sqrt(sum((effect - mean) ** 2 for effect in effects) / 2)
+    half = T_95 * sd / math.sqrt(3)
+    return mean, mean - half, mean + half
+
+
+def check(row, effects, verdict):
+    assert (row.effect, row.low, row.high) == pytest.approx(by_hand(effects), rel=1e-5)
+    assert row.verdict == verdict
+
+
+def test_three_claims_recomputed_by_hand(at_root, tmp_path):
+    frames = fabricated(runs.load("mnist"))
+    claims, parts = judged("mnist", frames)
+    rows = cells_by_hand(tmp_path, frames)
+    own = {"arm": "", "paradigm": "ddpm", "guidance": "0.0"}
+    effects = []
+    for seed in range(3):
+        few = look_up(rows, seed, "fid", sampler="ddim", steps="50", **(own | {"arm": "ddim-50"}))
+        many = look_up(rows, seed, "fid", sampler="ancestral", steps="1000", **own)
+        effects.append(math.log(many / few))
+    mean, low, high = by_hand(effects)
+    expected = "supported" if low > -math.log(1.1) else "contradicted" if high < -math.log(1.1) else "inconclusive"
+    check(claims.loc[1], effects, expected)
+    assert claims.margin[1] == pytest.approx(math.log(1.1))
+    assert [entry["effect"] for entry in json.loads(parts.seeds[1, "quality"])] == pytest.approx(effects)
+
+    own = {"arm": "", "paradigm": "sd1", "sampler": "ddim", "steps": "20"}
+    effects = []
+    for seed in range(3):
+        plain = look_up(rows, seed, "digit_error", guidance="1.0", **own)
+        guided = look_up(rows, seed, "digit_error", guidance="7.5", **own)
+        effects.append(plain - guided)
+    mean, low, high = by_hand(effects)
+    check(parts.loc[3, "less control at 1.0"], effects, "supported" if low > 0.005 else "inconclusive")
+
+    pairs = (("unet-velocity", "unet-eps"), ("dit-velocity", "dit"), ("sd3", "mmdit-eps"))
+    effects = []
+    for seed in range(3):
+        logs = []
+        for left, right in pairs:
+            at = {"steps": "8", "guidance": "2.0", "arm": ""}  # 2 is the scale chosen in these tables
+            flow = look_up(rows, seed, "fid", paradigm=left, sampler="euler", **at)
+            eps = look_up(rows, seed, "fid", paradigm=right, sampler="ddim", **at)
+            logs.append(math.log(eps) - math.log(flow))
+        effects.append(sum(logs) / 3)
+    mean, low, high = by_hand(effects)
+    expected = "contradicted" if high < 0 and mean < -math.log(1.1) else "equivalent" if low > -math.log(1.1) else ""
+    check(claims.loc[11], effects, expected or "inconclusive")
+
+
+# Measures
+
+
+def context_of(frames, **samplers) -> Context:
+    return Context(frames, samplers or {"a": "ddim", "b": "ddim"})
+
+
+def part(**changes) -> Part:
+    base = {"name": "p", "test": "difference", "metric": "fid", "direction": "lower", "scale": "ratio", "why": ""}
+    return Part(**(base | {"measure": "cell", "rows": (("a", "b"),)} | changes))
+
+
+def small(rows: dict[str, list[dict]]) -> dict[str, pd.DataFrame]:
+    names = [{"paradigm": name, "guidance": 1.0} for name in ("a", "b")]
+    return {name: store.frame(name, rows.get(name, [])) for name in measures.READS if name != "paradigms"} | {
+        "paradigms": store.frame("paradigms", names)
+    }
+
+
+def test_areas_noise_spreads_slopes_and_ranks_of_round_numbers():
+    grown = [
+        {"paradigm": "a", "seed": 0, "images": images, "status": "ok", "fid": fid}
+        for images, fid in ((10, 100.0), (100, 10.0), (1000, 10.0))
+    ]
+    errors = [
+        {"paradigm": "a", "seed": 0, "axis": "t", "low": k / 4, "high": (k + 1) / 4, "x0_error": math.exp(k)}
+        for k in range(4)
+    ]
+    cells = [
+        {"paradigm": "a", "seed": 0, "sampler": "ddim", "steps": steps, "guidance": 1.0, "arm": "", "status": "ok",
+         "nfe": steps, "fid": 64.0 / steps}
+        for steps in (2, 4, 8)
+    ] + [
+        {"paradigm": "a", "seed": 0, "sampler": "ddim", "steps": 20, "guidance": scale, "arm": "", "status": "ok",
+         "nfe": 20, "fid": fid, "recall": 0.5}
+        for scale, fid in ((0.0, 99.0), (1.0, 1.0), (2.0, 3.0), (4.0, 2.0))
+    ]  # fmt: skip
+    context = context_of(small({"convergence": grown, "noise_error": errors, "cells": cells}))
+    assert measures.area(context, "a", "fid", {})[0] == pytest.approx((1.5 * math.log(10) + math.log(10)) / 2)
+    levels = {"axis": "t", "low": 0.5, "high": 1.0}
+    assert measures.noise(context, "a", "x0_error", levels)[0] == pytest.approx(2.5)
+    over = {"over": [2, 4, 8], "guidance": "chosen"}
+    assert measures.spread(context, "a", "fid", over)[0] == pytest.approx(math.log(4))
+    assert measures.slope(context, "a", "fid", over)[0] == pytest.approx(-1)
+    # 1, 3 and 2 at one doubling each; scale 0 answers no prompt
+    assert measures.trend(context, "a", "fid", {"steps": 20})[0] == pytest.approx(0.5)
+    assert measures.trend(context, "a", "recall", {"steps": 20})[0] == 0, "what does not change has no trend"
+    with pytest.raises(Untestable, match="no bin of t"):
+        measures.noise(context, "a", "x0_error", {"axis": "t", "low": 0.9, "high": 1.0})
+    with pytest.raises(Untestable, match="1 guidance scales of a at 8 steps"):
+        measures.trend(context, "a", "fid", {"steps": 8})
+    with pytest.raises(Untestable, match="no column sheen"):
+        measures.cell(context, "a", "sheen", {"steps": 8, "guidance": 1})
+
+
+def cell(row, seed, **scores):
+    own = {"sampler": "ddim", "steps": 8, "guidance": 1.0, "arm": "", "status": "ok", "nfe": 8}
+    return {"paradigm": row, "seed": seed} | own | scores
+
+
+def test_distance_to_real_images_counts_either_side():
+    cells = [cell("a", 0, brightness=0.45), cell("b", 0, brightness=0.60)]
+    frames = small({"cells": cells, "floors": [{"split": "test", "brightness": 0.5}]})
+    where = {"steps": 8, "guidance": "chosen", "from_real": True}
+    found = measure(context_of(frames), part(metric="brightness", scale="difference", where=where))
+    assert found.effects[0] == pytest.approx(0.2 - 0.1)
+    against = part(metric="brightness", scale="difference", rows=(("a",),), where=where | {"from_real": False})
+    found = measure(context_of(frames), Part(**(vars(against) | {"against": "real"})))
+    assert found.effects[0] == pytest.approx(0.05) and found.compared.endswith("against real test images")
+
+
+def test_seconds_are_read_from_the_table_cost():
+    rows = [
+        {"paradigm": name, "seed": 0, "stage": "sample", "sampler": "ddim", "steps": 8, "guidance": 1.0, "arm": "",
+         "seconds_per_1000": seconds}
+        for name, seconds in (("a", 1.0), ("b", 4.0))
+    ]  # fmt: skip
+    rows += [{**row, "stage": "train", "sampler": "", "guidance": None, "seconds": 60.0} for row in rows]
+    where = {"stage": "sample", "steps": 8, "guidance": 1}
+    found = measure(context_of(small({"cost": rows})), part(measure="cost", metric="seconds_per_1000", where=where))
+    assert found.effects[0] == pytest.approx(math.log(4))
+    trained = part(measure="cost", metric="seconds", where={"stage": "train"})
+    assert measure(context_of(small({"cost": rows})), trained).effects[0] == 0
+
+
+def test_a_failed_seed_drops_out_and_two_leave_too_few(at_root):
+    params = runs.load("mnist")
+    whole, _ = judged("mnist")
+    claims, parts = judged("mnist", fabricated(params, spoil={("sd1", 1)}))
+    assert claims.n[4] == 2 and claims.note[4] == "1 of 3 seeds failed or have no value"
+    assert [entry["effect"] is None for entry in json.loads(parts.seeds[4, "variety falls"])] == [False, True, False]
+    assert claims.n[1] == 3 == whole.n[4]
+    claims, _ = judged("mnist", fabricated(params, spoil={("sd1", 1), ("sd1", 2)}))
+    assert claims.verdict[4] == "insufficient seeds" == claims.verdict_holm[4] and pd.isna(claims.effect[4])
+
+
+def test_a_mean_over_pairs_has_only_seeds_with_every_pair(at_root):
+    claims, parts = judged("mnist", fabricated(runs.load("mnist"), spoil={("dit", 1)}))
+    assert claims.n[8] == 2
+    seed = json.loads(parts.seeds[8, "strokes"])[1]
+    assert seed["effect"] is None and [value is None for value in seed["left"]] == [True, False, False]
+
+
+def test_a_missing_column_is_a_reason_and_not_a_crash(at_root):
+    frames = fabricated(runs.load("mnist"))
+    frames["cells"] = frames["cells"].drop(columns="topology")
+    claims, _ = judged("mnist", frames)
+    assert claims.verdict[8] == "not testable here" and claims.note[8] == "no column topology in the table cells"
+
+
+def test_a_claim_with_a_refuted_part_is_contradicted_though_another_cannot_be_tested(at_root, tmp_path):
+    params = runs.load("mnist")
+    bad, missing = changed(rows=[["dit", "sd1"]]), changed(name="sheen", metric="sheen")
+    claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, bad, missing))
+    assert claims.verdict[1] == "contradicted" and claims.part[1] == "quality"
+    claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, changed(), missing))
+    assert claims.verdict[1] == "not testable here"
+    claims, _ = judged("mnist", fabricated(params), claims_of(tmp_path, changed(), missing, combine="any"))
+    assert claims.verdict[1] == "supported"
+
+
+def test_the_articles_update_is_contradicted_only_if_all_readings_fail(at_root):
+    params = runs.load("mnist")
+    assert judged("mnist", fabricated(params, article=3.0))[0].verdict[18] == "contradicted"
+    frames = fabricated(params, article=3.0)
+    cells = frames["cells"]
+    one = (cells.arm == "article-beta").to_numpy()
+    cells.loc[one, "fid"] = cells.loc[one, "fid"] / math.exp(3)
+    assert judged("mnist", frames)[0].verdict[18] == "supported"
+
+
+def test_holm_can_only_take_a_verdict_away(at_root):
+    claims, _ = judged("mnist")
+    changed_ = claims[claims.verdict != claims.verdict_holm]
+    assert set(changed_.verdict_holm) <= {"inconclusive"} and len(changed_) > 0
+
+
+# The stage and the page
+
+
+@pytest.fixture
+def three_seeds(workplace):
+    """Smoke params with three seeds, the claims beside them and the tables written."""
+    shutil.copy(ROOT / "workflow/claims.yaml", workplace / "workflow/claims.yaml")
+    path = workplace / "workflow/presets/smoke.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["seeds"] = [0, 1, 2]
+    path.write_text(yaml.safe_dump(raw))
+    params = runs.load("smoke")
+    frames = invented(params)
+    own = {name: frames[name] for name in layout.made_by("aggregate")}
+    store.write(Places("smoke").tables, own)
+    return params, frames
+
+
+def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, capsys):
+    assert cli.main(["claims", "smoke"]) == 0
+    folder = Places("smoke").tables
+    made = {path.name for path in layout.files(folder, "claims")}
+    assert made == {"claims.parquet", "claims.csv", "claim_parts.parquet", "claim_parts.csv"}
+    first = (folder / "claim_parts.csv").read_bytes()
+    assert cli.main(["claims", "smoke"]) == 0 and (folder / "claim_parts.csv").read_bytes() == first
+    assert len(store.read(folder, "claims")) == 20
+    described = json.loads((folder / "datapackage.json").read_text())["resources"]
+    assert {"claims", "claim_parts"} <= {resource["name"] for resource in described}
+    assert cli.main(["finding", "smoke"]) == 0
+    assert re.search(r"^claims: .*not testable here$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_manifest_notices_other_claims(three_seeds, monkeypatch, workplace):
+    params, _ = three_seeds
+    monkeypatch.setattr(manifest, "outputs", lambda _: [])
+    monkeypatch.setattr(manifest, "stale", lambda _: ([], []))
+    manifest.write(params)
+    assert manifest.differences(params) == []
+    path = workplace / "workflow/claims.yaml"
+    path.write_text(path.read_text().replace("margin: 0.10", "margin: 0.50"))
+    assert manifest.differences(params) == ["workflow/claims.yaml: changed since the run"]
+
+
+def test_a_malformed_claims_file_ends_the_stage_in_one_line_each(three_seeds, capsys, workplace):
+    write(workplace / "workflow", yaml.safe_dump({"claims": {"a": {"number": 0, "title": "x", "quotes": ["q"]}}}))
+    assert cli.main(["claims", "smoke"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("error: workflow/claims.yaml: claims.a") for line in lines)
+
+
+def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
+    params, frames = three_seeds
+    nasty = '<script>alert(1)</script> & "quoted"'
+    claims = [*load()]
+    claims[0] = judge.replace(claims[0], quotes=(nasty,), title="<b>bold</b>")
+    found = judge.judge_all(claims, frames, params)
+    html = page.render(frames | dict(zip(("claims", "claim_parts"), found, strict=True)), params)
+    assert nasty not in html and "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html and "<b>bold" not in html
+    assert html.index('id="summary"') < html.index('id="claims"') < html.index('id="samples"')
+    text = html[html.index('<section id="claims"') : html.index('<section id="samples"')]
+    assert text.count('<details class="card"') == 20
+    verdicts = set(found[0].verdict)
+    assert len(verdicts) > 1 and all(f"</span> {verdict}</span>" in text for verdict in verdicts)
+    drawn = found[1][found[1].effect.notna()]
+    dots = re.findall(r'aria-label="Effects by seed: ([^"]*)"', text)
+    assert len(dots) == len(drawn) > 3
+    assert text.count('class="seed"') == sum(len(json.loads(seeds)) for seeds in drawn.seeds)
+    for effect in drawn.effect:
+        assert np.isfinite(effect)
+    assert finding.tally(found[0]).removeprefix("claims: ") in text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(math.log(1.5), "log ratio", "\u00d71.50"), (0.0123, "difference", "+0.0123"), (-0.5, "difference", "-0.500"),
+     (0.0, "difference", "0"), (float("nan"), "difference", "\u2013")],
+)  # fmt: skip
+def test_effects_are_factors_or_signed_differences(value, unit, text):
+    from diffbench.report.claims import effect_text
+
+    assert effect_text(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("test", "unit", "said"),
+    [
+        ("difference", "log ratio", "above \u00d71.10"),
+        ("noninferior", "log ratio", "above \u00d70.909, no worse"),
+        ("equivalent", "difference", "-0.0953 to +0.0953"),
+        ("descriptive", "difference", ""),
+    ],
+)
+def test_a_claim_says_what_would_support_it(test, unit, said):
+    """And by the test itself: an interval just beyond it is supported, one around it is not."""
+    margin = math.log(1.1)
+    assert criterion(test, margin, unit) == said and criterion(test, math.nan, unit) == ""
+    if said and test != "equivalent":
+        limit = bounds(test, margin)[-1]
+        assert verdict_of(test, [limit + 0.010, limit + 0.011, limit + 0.012], margin).verdict == "supported"
+        assert verdict_of(test, [limit - 0.010, limit, limit + 0.010], margin).verdict != "supported"
