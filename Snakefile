@@ -1,5 +1,5 @@
 # snakemake --cores all          params.yaml; where that is the shipped benchmark and there is no CUDA device, digits
-# snakemake --cores all digits   a preset by its name: mnist, mnist-small, digits or smoke
+# snakemake --cores all digits   a preset by its name, as the files in workflow/presets
 # snakemake --cores all workflow/tuning/digits.csv   the search for learning rates that the preset was set by
 #
 # Every rule has the run's name as a wildcard, so a job means the same on a head node without a GPU, on a node that has
