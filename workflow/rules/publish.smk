@@ -115,8 +115,7 @@ rule manifest:
         "reports/{run}/report.html",
         records,
         "workflow/claims.yaml",
-        [path.as_posix() for path in params_files.extension_files()],
-        sorted(path.as_posix() for path in Path("src/diffbench").rglob("*") if path.suffix in provenance.SUFFIXES),
+        sorted(provenance.sources()),
     output:
         "results/{run}/manifest.json",
     log:

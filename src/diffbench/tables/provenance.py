@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from diffbench.config.presets import extension_files
+from diffbench.config.presets import SUFFIXES, extension_files
 from diffbench.runtime.files import sha256
 
 PACKAGES = (
@@ -21,7 +21,6 @@ PACKAGES = (
     "scikit-learn",
     "safetensors",
 )
-SUFFIXES = (".py", ".j2", ".css", ".js")
 GENERATED = ("dvc.lock", "results", "reports")
 
 
@@ -53,7 +52,7 @@ def sources() -> dict[str, str]:
     own = {
         f"src/diffbench/{path.relative_to(root).as_posix()}": sha256(path)
         for path in sorted(root.rglob("*"))
-        if path.suffix in SUFFIXES
+        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()  # no editor's lock or swap file
     }
     return own | {path.as_posix(): sha256(path) for path in extension_files()}
 
