@@ -15,6 +15,7 @@ from conftest import ROOT
 from diffbench import runs
 from diffbench.cli import STAGES
 from diffbench.config import models
+from diffbench.config.presets import EXTENSION_KINDS
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.pipeline import dag, sources
@@ -245,18 +246,23 @@ def test_an_older_dvc_yaml_is_refused_and_mended(workplace):
 
 
 def test_what_editors_leave_is_no_source(tmp_path, monkeypatch):
+    """A lock is a link that leads nowhere; Snakemake reads the sources at each start."""
     before = provenance.sources()
     package = tmp_path / "diffbench"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "diffusion/.#guidance.py").symlink_to("someone@machine.1234")
     (package / "diffusion/._paths.py").write_bytes(b"\x00")
-    (package / "report/templates/.page.css.swp").touch()
+    (package / "report/templates/.page.css").touch()
     monkeypatch.setattr(provenance, "__file__", str(package / "tables/provenance.py"))
     monkeypatch.setattr(sources, "PACKAGE", package)
     forget()
     assert provenance.sources() == before
     assert not any("/." in name for stage in STAGES for name in sources.sources(stage))
     forget()
+
+
+def test_every_kind_of_extension_is_followed():
+    assert tuple(sources.EXTENDED) == EXTENSION_KINDS
 
 
 def test_stages_of_the_users_own_are_left_alone(workplace):

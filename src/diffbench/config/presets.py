@@ -13,6 +13,7 @@ from diffbench.runtime.yaml_file import read_yaml
 PARAMS = Path("params.yaml")
 PRESETS = Path("workflow/presets")
 EXTENSIONS = Path("workflow/extensions")
+SUFFIXES = (".py", ".j2", ".css", ".js")  # of the package's source files
 EXTENSION_KINDS = ("metrics", "networks", "samplers")  # a folder for each
 CLAIMS = Path("workflow/claims.yaml")
 DAG = Path("dvc.yaml")

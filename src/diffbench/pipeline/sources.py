@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from diffbench.config.presets import EXTENSIONS, extension_files
+from diffbench.config.presets import EXTENSIONS, SUFFIXES, extension_files
 from diffbench.runtime.files import sha256
 
 PACKAGE = Path(__file__).parent.parent
@@ -25,7 +25,6 @@ EXTENDED = {
     "samplers": "diffusion/samplers.py",
 }
 DATA_SETS = "data/sources/__init__.py"  # the registry: of the sets in it a run reads one
-SUFFIXES = (".py", ".j2", ".css", ".js")
 
 
 def _plumbing(module: str) -> bool:

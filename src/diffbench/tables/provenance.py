@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from diffbench.config.presets import extension_files
+from diffbench.config.presets import SUFFIXES, extension_files
 from diffbench.runtime.files import sha256
 
 PACKAGES = (
@@ -21,7 +21,6 @@ PACKAGES = (
     "scikit-learn",
     "safetensors",
 )
-SUFFIXES = (".py", ".j2", ".css", ".js")
 GENERATED = ("dvc.lock", "results", "reports")
 
 
