@@ -7,7 +7,7 @@ from clones import fresh
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 KEYS = (
-    "data.split_seed", "sampling.arms.sd1.leading.steps", "evaluation.neighbours", "probe.bins", "tune.seed",
+    "data.split_seed", "sampling.arms.sd1.leading.steps", "evaluation.neighbours", "probe.bins", "tune.seeds",
     "paradigms.sd3.path", "paradigms.sd2.label",
 )  # fmt: skip
 
@@ -20,6 +20,6 @@ def test_an_edit_reruns_the_same_in_both_engines(finished, tmp_path):
     found = {key: edits.plans(clone, key, values[key]) for key in KEYS}
     assert {key: plans for key, plans in found.items() if plans and plans[0] != plans[1]} == {}
     assert found["paradigms.sd3.path"] is None, "no such path"
-    assert found["tune.seed"][0] == {"manifest": 1}
+    assert found["tune.seeds"][0] == {"manifest": 1}
     assert "train" not in found["paradigms.sd2.label"][0] and found["data.split_seed"][0]["train"] == 5
     assert found["probe.bins"][0]["probe"] == 5 and "sample" not in found["probe.bins"][0]

@@ -211,7 +211,7 @@ MISTAKES = [
     ("training.snapshots", [0.5, 0.99999], "training.snapshots: [0.5, 0.99999]; allowed: each another of"),
     ("training.snapshots", [1.5], "training.snapshots: 1.5; allowed: more than 0 and less than 1"),
     ("convergence.sampler", "ancestral", 'convergence.sampler: "ancestral"; allowed: ddim, euler, heun, dpmpp-2m'),
-    ("tune.seed", 1, "tune.seed: 1 is one of seeds"),
+    ("tune.seeds", [1000, 1], "tune.seeds: 1 is one of seeds"),
     ("data.split_seed", 2**32, "data.split_seed: 4294967296; allowed: at most 4294967295"),
     ("training.grad_clip", 10**30, "allowed: at most 1000000000"),
     ("training.images", 10**10, "training.images: 10000000000; allowed: at most 1000000000"),

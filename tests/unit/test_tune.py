@@ -19,11 +19,12 @@ def test_a_preset_uses_the_best_rates_of_its_search(run, at_root):
     best = tune.best_rates(found)
     assert {key: row.lr for key, row in params.paradigms.items()} == best
     for key, own in found.groupby("paradigm"):
-        tried, rates = sorted(own.lr), sorted(params.tune.lrs)
+        tried, rates = sorted(set(own.lr)), sorted(params.tune.lrs)
+        assert len(own) == len(tried) * len(params.tune.seeds), f"{key}: a rate lacks a seed"
         assert tried == rates[rates.index(tried[0]) : rates.index(tried[-1]) + 1], f"{key}: a rate is left out"
         assert tried[0] < best[key] < tried[-1], f"{key}: its best is at the edge"
-    assert set(found.images) == {params.tune.images} and set(found.seed) == {params.tune.seed}
-    assert params.tune.seed not in params.seeds, "no row is scored on what it was tuned with"
+    assert set(found.images) == {params.tune.images} and set(found.seed) == set(params.tune.seeds)
+    assert not set(params.tune.seeds) & set(params.seeds), "no row is scored on what it was tuned with"
 
 
 def walk(fids: list[float]) -> list[int]:
@@ -57,18 +58,26 @@ def test_a_search_trains_scores_and_collects(smoke, places, capsys):
             tune.run(smoke, paradigm)
         else:
             places.tuning(paradigm).parent.mkdir(parents=True, exist_ok=True)
-            rates = [{"paradigm": paradigm, "lr": lr, "fid": 1.0 if lr == 0.004 else 2.0} for lr in smoke.tune.lrs]
+            rates = [
+                {"paradigm": paradigm, "lr": lr, "seed": 0, "fid": 1.0 if lr == 0.004 else 2.0} for lr in smoke.tune.lrs
+            ]
             places.tuning(paradigm).write_text(json.dumps(rates))
     first = places.tuning("sd3").read_bytes()
     tune.run(smoke, "sd3")
     assert places.tuning("sd3").read_bytes() == first
     tune.collect(smoke)
-    found = pd.read_csv(tune.table("smoke")).set_index(["paradigm", "lr"])
-    assert found.loc[("sd3", 0.002)].fid != found.loc[("sd3", 0.004)].fid
-    assert found.loc[("ddpm", 0.002)].guidance == 0 and found.loc[("sd3", 0.002)].guidance in (1, 2)
+    found = pd.read_csv(tune.table("smoke")).set_index(["paradigm", "lr", "seed"]).sort_index()
+    assert found.loc["sd3"].fid.is_unique and len(found.loc["sd3"]) == 4, "two rates, two seeds"
+    assert set(found.loc["ddpm"].guidance) == {0} and set(found.loc["sd3"].guidance) <= {1, 2}
     assert "sd1: lr 0.004; params use 0.002" in capsys.readouterr().out
 
 
 def test_a_rate_that_diverges_is_never_the_best():
     rows = [{"paradigm": "a", "lr": 0.1, "fid": None}, {"paradigm": "a", "lr": 0.01, "fid": 7.0}]
     assert tune.best_rates(pd.DataFrame(rows)) == {"a": 0.01}
+
+
+def test_the_best_rate_is_the_best_over_seeds():
+    fids = {0.1: (1.0, None), 0.01: (3.0, 5.0), 0.001: (2.0, 9.0)}
+    rows = [{"paradigm": "a", "lr": lr, "fid": fid} for lr, both in fids.items() for fid in both]
+    assert tune.best_rates(pd.DataFrame(rows)) == {"a": 0.01}, "0.001 has the best seed, and 0.1 a failed one"

@@ -156,8 +156,9 @@ def between_keys(params: dict) -> Iterator[str]:
     if len({*marks, steps}) <= len(marks):
         shares = show(training["snapshots"])
         yield f"training.snapshots: {shares}; allowed: each another of {steps} steps, not the last"
-    if params["tune"]["seed"] in params["seeds"]:
-        yield f"tune.seed: {params['tune']['seed']} is one of seeds; allowed: any other, so that no row is scored on it"
+    for seed in params["tune"]["seeds"]:
+        if seed in params["seeds"]:
+            yield f"tune.seeds: {seed} is one of seeds; allowed: any other, so that no row is scored on it"
     for share in params["training"]["snapshots"]:
         if not 0 < share < 1:
             yield f"training.snapshots: {share}; allowed: more than 0 and less than 1, the end is always scored"

@@ -232,7 +232,7 @@ class Tune:
 
     lrs: Annotated[list[Rate], Unlike()]
     images: Budget
-    seed: Seed
+    seeds: Annotated[list[Seed], Unlike()]
     steps: Steps
 
 
@@ -241,7 +241,7 @@ class Row:
     """A network, a path, a target, a density of training times, and how it is sampled."""
 
     label: Annotated[str, Strict(), Field(min_length=1, max_length=40)]
-    role: Literal["recipe", "bridge"]
+    role: Literal["recipe", "bridge", "factor"]
     network: Word
     size: dict[str, Any]
     conditional: Flag

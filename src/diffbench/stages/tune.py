@@ -1,7 +1,7 @@
 """The search for each paradigm's learning rate: the same budget for every row, judged on the validation split."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def next_rate(scores: Mapping[int, float], count: int) -> int | None:
     edge.
 
     Args:
-        scores: of the rates tried, by place; the lowest is the best, infinity a failed training.
+        scores: of the rates tried, by place; the lowest is the best, infinity where a training failed.
     """
     if not scores:
         return count // 2
@@ -46,15 +46,23 @@ def next_rate(scores: Mapping[int, float], count: int) -> int | None:
     return next((i for i in (best - 1, best + 1) if 0 <= i < count and i not in scores), None)
 
 
+def typical(fids: Sequence[float | None]) -> float:
+    """The geometric mean of a rate's FIDs over seeds; infinity where a training failed."""
+    if any(fid is None or math.isnan(fid) for fid in fids):
+        return math.inf
+    return math.exp(sum(math.log(max(fid, 1e-12)) for fid in fids) / len(fids))
+
+
 def score(
     params: Params,
     row: Paradigm,
+    seed: int,
     dataset: splits.Dataset,
     network: judge.Classifier,
     against_validation: Frechet,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Train a row and score it: the lowest FID over the scales sampled everywhere, with the scale; or none.
+    """Train a row from a seed and score it: the lowest FID over the scales sampled everywhere, with the scale; or none.
 
     The lowest, since a learning rate is chosen for a row as it is used. A training that fails has none.
 
@@ -64,19 +72,17 @@ def score(
         against_validation: the distance of features to the validation split's.
     """
     tune, sampling = params.tune, params.sampling
-    trainer = Trainer(params, row, tune.seed, device, dataset)
-    if advance(trainer, f"tune {row.id} lr {row.lr:g}") is not None:
+    trainer = Trainer(params, row, seed, device, dataset)
+    if advance(trainer, f"tune {row.id} lr {row.lr:g} seed {seed}") is not None:
         return {"fid": None, "guidance": None, "status": "failed"}
     with torch.no_grad():
         trainer.weights.copy_(trainer.ema)
     prompt = captions(dataset, sampling.selection_images, "selection") if row.conditional else None
-    start = starts(sampling.selection_images, dataset.side, tune.seed, "selection", device)
+    start = starts(sampling.selection_images, dataset.side, seed, "selection", device)
     found = []
     for scale in design.base_scales(params, row.id):
         cell = Cell(sampler=row.samplers[0], steps=tune.steps, guidance=float(scale))
-        images, _, whole = generate(
-            trainer.denoiser, cell, prompt, start, dataset.levels, params, tune.seed, "selection"
-        )
+        images, _, whole = generate(trainer.denoiser, cell, prompt, start, dataset.levels, params, seed, "selection")
         if whole:
             features, _ = judge.apply(network, splits.to_float(images, device))
             found.append((against_validation(features), float(scale)))
@@ -109,14 +115,18 @@ def search(params: Params, paradigm_id: str) -> None:
     dataset = splits.load(places.data)
     network = judge.load(places.classifier, params.classifier, dataset.side, device)
     _, against_validation = reference_sets(params, dataset, device)
-    facts = {"images": tune.images, "seed": tune.seed, "sampler": row.samplers[0], "steps": tune.steps}
+    same = {"images": tune.images, "sampler": row.samplers[0], "steps": tune.steps}
     scores: dict[int, float] = {}
     found = []
     while (place := next_rate(scores, len(rates))) is not None:
-        result = score(own, replace(row, lr=rates[place]), dataset, network, against_validation, device)
-        scores[place] = math.inf if result["fid"] is None else result["fid"]
-        found.append({"paradigm": paradigm_id, "lr": rates[place]} | facts | result)
-    write_json(places.tuning(paradigm_id), sorted(found, key=lambda one: one["lr"]))
+        tried = replace(row, lr=rates[place])
+        results = [score(own, tried, seed, dataset, network, against_validation, device) for seed in tune.seeds]
+        scores[place] = typical([one["fid"] for one in results])
+        found += [
+            {"paradigm": paradigm_id, "lr": tried.lr, "seed": seed} | same | result
+            for seed, result in zip(tune.seeds, results, strict=True)
+        ]
+    write_json(places.tuning(paradigm_id), sorted(found, key=lambda one: (one["lr"], one["seed"])))
 
 
 def collect(params: Params) -> None:
@@ -138,6 +148,6 @@ def collect(params: Params) -> None:
 
 
 def best_rates(data: pd.DataFrame) -> dict[str, float]:
-    """The learning rate of the lowest FID for each paradigm of the search's table."""
-    scored = data[data.fid.notna()]
-    return {key: float(rows.loc[rows.fid.idxmin()].lr) for key, rows in scored.groupby("paradigm", sort=False)}
+    """The learning rate with the lowest FID over seeds, for each paradigm of the search's table."""
+    scores = data.groupby(["paradigm", "lr"], sort=False).fid.agg(typical)
+    return {key: float(rows.idxmin()[1]) for key, rows in scores.groupby(level="paradigm", sort=False)}

@@ -297,7 +297,12 @@ TABLES = {
         (
             Column("paradigm", "string", "", "id of the row in params.yaml"),
             Column("label", "string", "", "its name in the report"),
-            Column("role", "string", "", "recipe of the article, or bridge between recipes"),
+            Column(
+                "role",
+                "string",
+                "",
+                "recipe of the article, bridge between recipes, or a factor of an objective alone, which does not compete",
+            ),
             Column("network", "string", "", "network"),
             Column("path", "string", "", "probability path"),
             Column("target", "string", "", "what the network predicts"),
