@@ -3,7 +3,7 @@
     python tests/soak.py --kills 50 --seed 0 [--keep FOLDER]
 
 Each run is Snakemake's or DVC's. Each kill is SIGKILL, of the engine alone, of a stage alone or of both at once. After
-it the same command is given again, and nothing else but what the README says of two files of DVC's. A run that is
+it the same command is given again, and nothing else but what docs/repair.md says of two files of DVC's. A run that is
 killed five times is left to finish; its tables, weights, images and scores, all but what holds a clock's readings, must
 then be the bytes of the undisturbed run.
 """
@@ -107,7 +107,7 @@ def said(clone: Path) -> str:
 
 
 def mended(clone: Path) -> bool:
-    """Delete what DVC was killed in writing and can read no more, as the README says; whether there was such a file."""
+    """Delete what DVC was killed in writing and can read no more, as docs/repair.md says; whether there was one."""
     output = said(clone)
     if f"Unable to read RWLock-file '{DVC_LIST}'" in output:
         broken = DVC_LIST
@@ -116,7 +116,7 @@ def mended(clone: Path) -> bool:
     else:
         return False
     (clone / broken).unlink()
-    print(f"{broken} was half written: deleted, as the README says", flush=True)
+    print(f"{broken} was half written: deleted, as docs/repair.md says", flush=True)
     return True
 
 

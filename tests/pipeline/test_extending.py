@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md, taken at its word: a paradigm, a sampler and a metric from outside the package."""
+"""docs/extend.md, taken at its word: a paradigm, a sampler and a metric from outside the package."""
 
 import re
 import shutil
@@ -14,8 +14,8 @@ from diffbench.errors import UserError
 
 
 def blocks() -> tuple[dict[str, str], dict]:
-    """The files CONTRIBUTING.md shows, by path, and the rows of params."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    """The files that docs/extend.md shows, by path, and the rows of params."""
+    text = (ROOT / "docs/extend.md").read_text()
     files = dict(re.findall(r"`(workflow/extensions/\w+/\w+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL))
     rows = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     return files, rows

@@ -371,11 +371,11 @@ def test_one_engine_at_a_time(clone, monkeypatch, capsys):
     engines.let_dvc_in()
 
 
-def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_says(both, tmp_path):
+def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_documentation_says(both, tmp_path):
     clone = fresh(both, tmp_path)
     rwlock = clone / engines.DVC_LIST
     message = f"Unable to read RWLock-file '{engines.DVC_LIST}'"
-    assert message in " ".join((ROOT / "README.md").read_text().split())
+    assert message in " ".join((ROOT / "docs/repair.md").read_text().split())
     rwlock.write_text("")
     assert message in run("dvc", "repro", cwd=clone, code=255)
     rwlock.unlink()
@@ -396,9 +396,9 @@ def test_a_dvc_killed_while_it_writes_its_list_of_locks_is_mended_as_the_readme_
     ids=["empty", "cut", "after a power cut", "cut at the end of a line"],
 )
 def test_a_half_written_lock_file_of_dvc_is_refused_and_written_anew_once_deleted(both, tmp_path, half, message, code):
-    """What the README says of it; no more is lost than dvc.lock."""
+    """What docs/repair.md says of it; no more is lost than dvc.lock."""
     clone = fresh(both, tmp_path)
-    assert f"`{message}`" in " ".join((ROOT / "README.md").read_text().split())
+    assert f"`{message}`" in " ".join((ROOT / "docs/repair.md").read_text().split())
     (clone / engines.DVC_LOCK).write_text(half)
     assert message in run("dvc", "repro", cwd=clone, code=255)
     manifest = clone / "results/smoke/manifest.json"
