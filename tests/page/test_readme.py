@@ -1,4 +1,6 @@
-"""The README's results and the pictures beside a page: made from tables, and those of the committed reference."""
+"""The README's finding, the results in the documentation and pictures: made from a run, and those of the reference."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from PIL import Image
 
 from diffbench import cli, design, runs
 from diffbench.errors import UserError
-from diffbench.report import posters, readme
+from diffbench.report import film, posters, readme
 from diffbench.report.finding import number
 from diffbench.runtime.places import REFERENCES, Places
 from diffbench.stages import claims
@@ -17,7 +19,8 @@ from diffbench.tables import store
 
 MARKS = {
     name: (f"<!-- {name}: made by `python -m diffbench readme` -->", f"<!-- /{name} -->")
-    for name in ("results", "claims")
+    for names in readme.MARKED.values()
+    for name in names
 }
 
 
@@ -28,11 +31,10 @@ def between(text: str, name: str) -> str:
 
 @pytest.fixture
 def digits(workplace, monkeypatch):
-    """The digits preset with made-up tables, in a folder that has the README and its templates."""
+    """The digits preset with made-up tables, in a folder that has the files with marks and their templates."""
     (workplace / "docs").mkdir()
-    for path in readme.TEMPLATES.values():
+    for path in (*readme.TEMPLATES.values(), *readme.MARKED):
         (workplace / path).write_text((ROOT / path).read_text())
-    (workplace / "README.md").write_text((ROOT / "README.md").read_text())
     (workplace / "workflow/claims.yaml").write_text((ROOT / "workflow/claims.yaml").read_text())
     params = runs.load("digits")
     frames = invented(params)
@@ -44,22 +46,27 @@ def digits(workplace, monkeypatch):
     return params, frames
 
 
-def test_the_readme_is_filled_from_the_tables(digits, capsys):
+def test_readme_and_results_are_filled_from_the_tables(digits, capsys):
     _, frames = digits
-    before = readme.README.read_text()
+    before = {path: path.read_text() for path in readme.MARKED}
     assert cli.main(["readme", "digits"]) == 0
-    text = readme.README.read_text()
-    results = between(text, "results")
+    assert "wrote README.md, docs/results.md from reports/digits/tables" in capsys.readouterr().out
+    after = {path: path.read_text() for path in readme.MARKED}
+    results = between(after[readme.RESULTS], "results")
     for row in frames["paradigms"].itertuples():
         assert f"| `{row.paradigm}` | {row.network}, {row.target}, {row.path} | {number(row.few_fid)} |" in results
-    assert "(reports/digits/samples.png)" in results and "not MNIST" in results
-    assert text.startswith("# diffbench") and between(text, "claims").startswith("The run above gives ")
-    rest = [part for name in MARKS for part in (between(text, name), between(before, name))]
-    for part in filter(None, rest):
-        text, before = text.replace(part, ""), before.replace(part, "")
-    assert text.split() == before.split(), "what stands outside the marks is untouched"
-    first = readme.README.read_bytes()
-    assert cli.main(["readme", "digits"]) == 0 and readme.README.read_bytes() == first
+    assert "(../reports/digits/samples.png)" in results and "not MNIST" in results
+    assert between(after[readme.RESULTS], "claims").startswith("The run gives ")
+    finding = between(after[readme.README], "finding")
+    assert "(reports/digits/quality.png)" in finding and readme.FILM.name not in finding, "this run has no page"
+    assert not readme.FILM.exists()
+    for path, names in readme.MARKED.items():
+        texts = [after[path], before[path]]
+        for index, text in enumerate(texts):
+            for name in names:
+                texts[index] = texts[index].replace(between(text, name), "")
+        assert texts[0].split() == texts[1].split(), "what stands outside the marks is untouched"
+    assert cli.main(["readme", "digits"]) == 0 and after == {path: path.read_text() for path in readme.MARKED}
 
 
 def test_rows_are_compared_only_where_the_network_is_the_same():
@@ -77,26 +84,61 @@ def test_rows_are_compared_only_where_the_network_is_the_same():
     assert [row["paradigm"] for row in readme.short(frame, 2.0)] == ["a", "d", "e"], "more than 1.5 times, not exactly"
 
 
-def test_a_readme_without_its_marks_is_left_alone(digits, capsys):
-    readme.README.write_text("# mine\n")
+@pytest.mark.parametrize("path", readme.MARKED, ids=str)
+def test_files_without_their_marks_are_left_alone(digits, path, capsys):
+    path.write_text("# mine\n")
+    before = {path: path.read_text() for path in readme.MARKED}
     assert cli.main(["readme", "digits"]) == 2
-    assert "error: README.md: needs the lines" in capsys.readouterr().err
-    assert readme.README.read_text() == "# mine\n"
+    assert f"error: {path}: needs the lines" in capsys.readouterr().err
+    assert before == {path: path.read_text() for path in readme.MARKED}
     with pytest.raises(UserError, match="no tables found"):
         readme.run("nothing")
 
 
-def test_the_committed_readme_is_that_of_the_reference(at_root):
-    """And no number in it was typed by hand."""
-    found = sorted(REFERENCES.glob("*/tables/cells.parquet"))
+def committed() -> Path:
+    """The reference that the README shows."""
+    text = readme.README.read_text()
+    found = [path for path in sorted(REFERENCES.glob("*/")) if f"]({path.as_posix()}/report.html)" in text]
     if not found:
         pytest.skip("no reference is committed")
-    text = readme.README.read_text()
-    folder = next(path.parent.parent for path in found if f"]({path.parent.parent.as_posix()}/report.html)" in text)
+    return found[0]
+
+
+def test_the_committed_readme_and_results_are_those_of_the_reference(at_root):
+    """And no number between their marks was typed by hand."""
+    folder = committed()
     frames = {name: store.read(folder / "tables", name) for name in readme.READS}
-    assert readme.filled(text, readme.blocks(frames, folder)) == text
+    found = readme.blocks(frames, folder)
+    for path in readme.MARKED:
+        assert readme.filled(path, path.read_text(), found) == path.read_text()
     for name in ("samples.png", "quality.png", "report.html"):
         assert (folder / name).stat().st_size > 10_000
+
+
+def test_the_moving_picture_is_the_references_denoising(at_root):
+    """Frame by frame, of pairs that differ in their objective only, and small enough for a README."""
+    folder = committed()
+    rows = readme.film_rows({"paradigms": store.read(folder / "tables", "paradigms")}, folder)
+    assert len(rows) >= 2 and [label.split()[-1] for label, _ in rows] == ["eps", "velocity"] * (len(rows) // 2)
+    top, right = film.TOP, film.LEFT + len(film.SHOWN) * film.SIDE + film.GAP
+    with Image.open(readme.FILM) as picture:
+        assert picture.n_frames == len(rows[0][1]) // 2 and picture.info["loop"] == 0
+        for index in (0, picture.n_frames - 1):
+            picture.seek(index)
+            grey = np.asarray(picture.convert("L")).astype(int)
+            for place, (_, strips) in enumerate(rows):
+                side = strips.shape[1]
+                own = strips[picture.n_frames + index][:, :side].astype(int)  # the estimate of the first digit
+                corner = top + place * (film.SIDE + 6)
+                shown = grey[corner : corner + film.SIDE, right : right + film.SIDE]
+                assert np.abs(shown[:: film.SIDE // side, :: film.SIDE // side][:side, :side] - own).max() <= 8
+    assert readme.FILM.stat().st_size < 1_000_000
+
+
+def test_a_page_without_denoising_gives_no_moving_picture(tmp_path):
+    assert film.strips(tmp_path / "report.html") == {}
+    (tmp_path / "report.html").write_text("<p>nothing</p>")
+    assert film.strips(tmp_path / "report.html") == {}
 
 
 def test_the_posters_show_the_very_samples(digits):

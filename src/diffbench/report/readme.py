@@ -1,15 +1,20 @@
-"""The README's results, from a run's tables: no number between its marks is typed by hand."""
+"""The finding in the README and the results in the documentation, from a run's tables.
+
+No number between their marks is typed by hand.
+"""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from diffbench.compare.locate import find
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
+from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import NETWORKS
 from diffbench.report.finding import headline, number, tally
@@ -18,8 +23,10 @@ from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
 
 READS = ("cells", "claims", "claim_parts", "floors", "noise_error", "paradigms", "provenance", "training")
-README = Path("README.md")
-TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for name in ("results", "claims")}
+README, RESULTS = Path("README.md"), Path("docs/results.md")
+MARKED = {README: ("finding",), RESULTS: ("results", "claims")}  # the blocks of each file
+TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for names in MARKED.values() for name in names}
+FILM = Path("docs/images/denoising.gif")
 NOISY = (-10.0, -8.0)  # log-SNR at which eps is hard to turn into x0
 WITHIN = 1.5  # times the real images' FID, short of which a row is named
 
@@ -94,7 +101,23 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
         "verdicts": [verdict for verdict in schema.VERDICTS if verdict != "inconclusive"],
         "tally": tally(frames["claims"]).removeprefix("claims: "),
         "folder": folder.as_posix(),
+        "film": FILM.as_posix() if film_rows(frames, folder) else None,
     }
+
+
+def film_rows(frames: dict[str, pd.DataFrame], folder: Path) -> list[tuple[str, np.ndarray]]:
+    """Label and strips of the rows that the moving picture compares, eps above velocity; empty where there are none.
+
+    Args:
+        folder: that of the run's page, which holds the strips.
+    """
+    strips = film.strips(folder / "report.html")
+    wanted = [
+        (f"{pair['network']} + {name}", pair[name].paradigm)
+        for pair in pairs(frames["paradigms"])
+        for name in ("eps", "velocity")
+    ]
+    return [(label, strips[key]) for label, key in wanted if key in strips]
 
 
 def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -141,38 +164,46 @@ def blocks(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, str]:
     return found
 
 
-def filled(text: str, found: dict[str, str]) -> str:
-    """A README with the text between its marks replaced.
+def filled(path: Path, text: str, found: dict[str, str]) -> str:
+    """The text of a file of MARKED with what stands between its marks replaced.
 
     Raises:
         UserError: a pair of marks is missing.
     """
-    for name, block in found.items():
+    for name in MARKED[path]:
+        block = found[name]
         marks = f"<!-- {name}: made by `python -m diffbench readme` -->", f"<!-- /{name} -->"
         pattern = f"(?<={re.escape(marks[0])}\n).*?(?={re.escape(marks[1])})"
         text, count = re.subn(pattern, lambda _, block=block: f"\n{block}\n\n", text, flags=re.DOTALL)
         if count != 1:
-            raise UserError(f"{README}: needs the lines '{marks[0]}' and '{marks[1]}', once each and in this order")
+            raise UserError(f"{path}: needs the lines '{marks[0]}' and '{marks[1]}', once each and in this order")
     return text
 
 
 def run(source: str) -> None:
-    """Write the README's results from the tables of a run.
+    """Write the README's finding, the results in the documentation and the moving picture from a run.
 
     Args:
         source: a run's name, a reference's, or a folder of tables.
 
     Raises:
-        UserError: tables, a template or the README's marks are missing or damaged.
+        UserError: tables, a template or a file's marks are missing or damaged.
     """
     folder = find(source)
     frames = {name: store.read(folder, name) for name in READS}
-    try:
-        text = README.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{README}: cannot be read ({error.strerror}); run from the root of the repository") from None
-    text = filled(text, blocks(frames, folder.parent))
-    with replacing(README) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    found, texts = blocks(frames, folder.parent), {}
+    for path in MARKED:
+        try:
+            texts[path] = filled(path, path.read_text(encoding="utf-8"), found)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror}); run from the root of the repository"
+            raise UserError(f"{path}: {reason}") from None
+    for path, text in texts.items():
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    rows = film_rows(frames, folder.parent)
+    if rows:
+        with replacing(FILM) as temporary:
+            film.write(rows, temporary)
     where = "" if folder.is_relative_to(REFERENCES) else f"; copy reports/{source} to {REFERENCES} to commit it"
-    print(f"wrote {README} from {folder}{where}")
+    print(f"wrote {', '.join(map(str, [*texts, *([FILM] if rows else [])]))} from {folder}{where}")
