@@ -49,7 +49,7 @@ def _in_repository(uri: str) -> str:
 
 def _on_site(path: str, files: Files) -> str | None:
     """The path on the site of a file of the repository, or None. A committed run stands for its report."""
-    if re.fullmatch(r"reports/reference/[^/]+", path):
+    if posixpath.dirname(path) == "reports/reference" and (ROOT / path).is_dir():
         path += "/report.html"
     uri = PAGES.get(path, path.removeprefix("docs/"))
     found = files.get_file_from_path(uri)
