@@ -26,6 +26,7 @@ MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "spread": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "ratio"),
     "slope": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "difference"),
     "trend": (("sampler", "steps"), ("steps",), "difference"),
+    "monotone": (("sampler", "steps"), ("steps",), "difference"),
 }
 KEYS = ("name", "test", "measure", "metric", "direction", "scale", "margin", "rows", "use", "left", "right", "against",
         "described_on", "explains", "why")  # fmt: skip
@@ -143,7 +144,7 @@ def _check_where(where: str, given: dict, allowed: tuple[str, ...], lists: bool)
 
 def _check_rows(where: str, part: dict) -> Iterator[str]:
     rows = part["rows"]
-    alone = "against" in part or part["measure"] == "trend"
+    alone = "against" in part or part["measure"] in ("trend", "monotone")
     wanted = 1 if alone else 2
     shape = isinstance(rows, list) and rows and all(isinstance(row, list) and len(row) == wanted for row in rows)
     if not shape or not all(isinstance(name, str) for row in rows for name in row):
