@@ -114,7 +114,7 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
         rows["paradigms"].append(
             {
                 name: getattr(row, name)
-                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+                for name in ("label", "role", "network", "path", "target", "times", "conditional", "lr")
             }
             | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}

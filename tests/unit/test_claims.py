@@ -108,12 +108,12 @@ def claims_of(folder, *parts: dict, **more):
 
 def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
     """Or what the preset has that a claim needs a run of its own for."""
-    own = {19: "scaling"}
+    own = {7: "stability", 19: "scaling"}
     assert [claim.number for claim in load()] == list(range(1, 21))
     for claim in load():
-        rows = runs.load(own.get(claim.number, "mnist")).paradigms
+        rows = {*runs.load("mnist").paradigms, *runs.load(own.get(claim.number, "mnist")).paradigms}
         for part in claim.parts:
-            assert {name for pair in part.rows for name in pair} <= set(rows), part.name
+            assert {name for pair in part.rows for name in pair} <= rows, part.name
     claims, _ = judged("mnist")
     untestable = claims[claims.verdict == "not testable here"]
     assert list(untestable.index) == [7, 19, 20], untestable.note.to_dict()
@@ -529,6 +529,27 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
     for effect in drawn.effect:
         assert np.isfinite(effect)
     assert finding.tally(found[0]).removeprefix("claims: ") in text
+
+
+def test_how_many_octaves_of_learning_rate_are_near_the_best(at_root):
+    """Eight rates a factor 2 apart: each stands for an octave; a failed training stands for none."""
+    params = runs.load("stability")
+    frames = fabricated(params)
+    near = {"v": {1, 2, 4, 8, 16}, "eps": {4, 8}}
+    cells, rows = frames["cells"], frames["paradigms"]
+    target, rate = cells.paradigm.str.split("-").str[0], cells.paradigm.str.split("-").str[1].astype(int)
+    good = [r in near[t] for t, r in zip(target, rate, strict=True)]
+    fid = np.where(good, 10.0, 20.0) * np.where(target == "eps", 3.0, 1.0)
+    frames["cells"] = cells.assign(fid=fid)
+    frames["paradigms"] = rows.assign(lr=[0.0005 * int(name.split("-")[1]) for name in rows.paradigm])
+    frames["judges"] = frames["judges"].iloc[:0]
+    claims, parts = judged("stability", frames)
+    assert claims.effect[7] == pytest.approx(5 - 2) and claims.verdict[7] == "supported"
+    assert parts.unit[7, "range of learning rates"] == "difference" and claims.margin[7] == 0.5
+    worst = (frames["cells"].paradigm == "v-4") & (frames["cells"].seed == 1)
+    frames["cells"].loc[worst, ["fid", "status"]] = [np.nan, "failed"]
+    seeds = json.loads(judged("stability", frames)[1].seeds[7, "range of learning rates"])
+    assert [seed["effect"] for seed in seeds] == pytest.approx([3, 2, 3])
 
 
 def test_a_verdict_that_another_classifier_turns_is_fragile(at_root, tmp_path):

@@ -349,8 +349,41 @@ def _measure(context: Context, part: Part, pairs: list[tuple[str, ...]], shared:
         said.append(f"{_words(context, part, pair[0], on_left)} {other}".strip())
     sign = -1.0 if part.direction == "lower" else 1.0
     by_pair = pd.concat([sign * (left - right) for left, right in sides], axis=1)  # (seeds, pairs)
-    effects = _per_doubling(context, pairs, by_pair) if part.use == "slope" else by_pair.mean(axis=1, skipna=False)
+    if part.use == "slope":
+        effects = _per_doubling(context, pairs, by_pair)
+    elif part.use == "width":
+        left, right = (_octaves(context, pairs, [side[i] for side in sides], i) for i in (0, 1))
+        effects, sides = left - right, [(left, right)]
+    else:
+        effects = by_pair.mean(axis=1, skipna=False)
     return Measured(effects.sort_index(), sides, "; ".join(said), "")
+
+
+NEAR_BEST = math.log(1.1)  # what counts as near the best learning rate, in the log of a metric
+
+
+def _octaves(context: Context, pairs: list[tuple[str, ...]], logs: list[pd.Series], place: int) -> pd.Series:
+    """Octaves of learning rate whose metric lies within 10% of the best one's, by seed; a failed training's does not.
+
+    Each rate stands for the octaves between its neighbours' halves, so of rates a factor 2 apart for one.
+
+    Args:
+        logs: of the metric, lower being better, for the rows at ``place`` of the pairs.
+
+    Raises:
+        Untestable: fewer than three rates, or two rows of one.
+    """
+    rates = context.column("paradigms", "lr").set_index("paradigm").lr.astype(float)
+    x = np.log2([rates[pair[place]] for pair in pairs])
+    if len(set(x)) < max(3, len(x)):
+        raise Untestable(f"{len(set(x))} learning rates, 3 different ones needed")
+    order = np.argsort(x)
+    edges = np.sort(x)
+    weights = np.gradient(edges)  # half the way to either neighbour, the whole of it at the ends
+    table = pd.concat(logs, axis=1).to_numpy(float)[:, order]  # (seeds, rates)
+    best = np.nanmin(np.where(np.isnan(table), np.inf, table), axis=1, keepdims=True)
+    near = np.isfinite(table) & (table <= best + NEAR_BEST)
+    return pd.Series(near @ weights, index=logs[0].index)
 
 
 def _per_doubling(context: Context, pairs: list[tuple[str, ...]], effects: pd.DataFrame) -> pd.Series:

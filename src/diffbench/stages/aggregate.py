@@ -190,7 +190,7 @@ def run(params: Params) -> None:
         rows["paradigms"].append(
             {
                 name: getattr(paradigm, name)
-                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+                for name in ("label", "role", "network", "path", "target", "times", "conditional", "lr")
             }
             | {
                 "paradigm": key,

@@ -342,6 +342,7 @@ TABLES = {
             Column("target", "string", "", "what the network predicts"),
             Column("times", "string", "", "density of training times; after @ the path meant"),
             Column("conditional", "boolean", "", "trained with prompts"),
+            Column("lr", "number", "", "peak learning rate"),
             Column("parameters", "integer", "", "trained parameters"),
             Column("macs", "integer", "MAC", "multiply-accumulates of one evaluation of one image"),
             Column("seeds_ok", "integer", "", "seeds whose training did not fail"),

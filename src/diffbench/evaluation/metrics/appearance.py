@@ -44,7 +44,8 @@ def sharpness(images: np.ndarray) -> float:
 def detail(images: np.ndarray) -> float:
     """Share of the power of uint8 images (N, H, W) above half the Nyquist frequency, from 0 to 1.
 
-    By the discrete Fourier transform, without the image's mean; frequencies are radial. Blur lowers it; noise and hard edges raise it. 0 of empty images.
+    By the discrete Fourier transform, without the image's mean; frequencies are radial. Blur lowers it, noise and hard
+    edges raise it; 0 of empty images.
     """
     side = images.shape[1:]
     radius = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, side), indexing="ij"))  # (H, W), Nyquist is 1/2
