@@ -498,6 +498,15 @@ def test_each_perturbation_moves_the_measures_that_should_see_it_and_no_others(n
             assert after[column] == pytest.approx(before[column], rel=0.05, abs=0.01), column
 
 
+def test_prompts_in_another_order_give_the_error_of_chance(scored):
+    """Real test images follow their own prompts, and those of others as often as words meet by chance."""
+    dataset, of = scored
+    test = dataset.test
+    values = of(test.images, test.prompts)
+    alike = np.mean([np.mean((test.prompts == row).all(axis=1)) for row in test.prompts])
+    assert values["joint_error"] < 0.15 and values["joint_error_shuffled"] == pytest.approx(1 - alike, abs=0.02)
+
+
 def test_copies_gain_on_the_training_split_and_not_on_images_held_out(scored):
     """Means over sets of copies, because 400 images of 16 features say little."""
     dataset, of = scored
@@ -573,7 +582,8 @@ def test_edge_cases_give_defined_values(case, scored):
         assert values["contrast"] == values["sharpness"] == values["density"] == 0
     if case == "one class":
         assert values["topology"] > 0.9
-    assert set(of(images, None)) == set(values) - {"digit_error", "weight_error", "slant_error", "joint_error"}
+    asked = {"digit_error", "weight_error", "slant_error", "joint_error", "joint_error_shuffled"}
+    assert set(of(images, None)) == set(values) - asked
 
 
 def test_sets_refuse_what_is_not_finite_or_not_grey():

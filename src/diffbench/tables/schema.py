@@ -90,6 +90,11 @@ SCORES = (
         "which of the three is wrong, and variety within a prompt",
     ),
     Column(
+        "joint_error_shuffled", "number", "1",
+        "joint error against the prompts in another order: what the same samples have by chance",
+        "everything but how often one prompt fits another's sample",
+    ),
+    Column(
         "joint_error_withheld", "number", "1",
         "joint error of prompts whose combination of words no network was trained on; empty where none is withheld",
         "which of the three is wrong, and variety within a prompt",
