@@ -38,7 +38,7 @@ fi
 has_cuda || say "no CUDA device: what runs below runs on the CPU"
 
 started=$SECONDS
-timeout --signal INT "$limit" "$snakemake" --cores "$cores" --resources gpu="$cores" "$run" 2>&1 | tee "$out/run.log"
+timeout --signal INT "$limit" "$snakemake" "$run" --cores "$cores" --resources gpu="$cores" 2>&1 | tee "$out/run.log"
 finished=${PIPESTATUS[0]}
 say "$run: exit status $finished after $((SECONDS - started)) s"
 tar czf "$out/state.tar.gz" --exclude=samples --exclude=checkpoints --exclude='*.npz' --exclude='*.safetensors' \
