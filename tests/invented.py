@@ -20,6 +20,18 @@ def scores(index: int, seed: int, steps: int, asked: bool) -> dict[str, float]:
     }
 
 
+def judges(rows: dict[str, list[dict]], count: int = 2, factor=lambda judge: 1 + judge / 100) -> list[dict]:
+    """What other classifiers say of made-up tables: the same scores, each times a factor of the judge's."""
+    return [
+        {"of": of, "judge": judge}
+        | {name: row[name] for name in keys}
+        | {name: row[name] * factor(judge) for name in schema.JUDGED if row.get(name) is not None}
+        for judge in range(1, count + 1)
+        for of, keys in schema.JUDGED_KEYS.items()
+        for row in rows[of]
+    ]
+
+
 def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame]:
     """Frames for every cell of a run with made-up numbers, and the pictures beside them."""
     rows = {name: [] for name in schema.TABLES}
@@ -60,7 +72,8 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             for low in (0.0, 0.5):
                 level = {"axis": "t", "low": low, "high": low + 0.5, "images": 50}
                 rows["noise_error"].append(tag | level | {"x0_error": None if bad else low + 0.1 * (index + 1)})
-            straight = {"path_over_chord": None if bad else 1.1 + index / 10, "reason": "failed" if bad else ""}
+            lengths = {"path_over_chord": 1.1 + index / 10, "velocity_deviation": 0.02 + index / 50 + 0.001 * seed}
+            straight = {"reason": "failed"} if bad else lengths | {"reason": ""}
             rows["straightness"].append(tag | {"steps": 8, "images": 50} | straight)
             rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
             for scale in design.base_scales(params, key):
@@ -101,13 +114,14 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
         rows["paradigms"].append(
             {
                 name: getattr(row, name)
-                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+                for name in ("label", "role", "network", "path", "target", "times", "conditional", "lr")
             }
             | {"paradigm": key, "parameters": 1000, "macs": 10**6, "guidance": guidance}
             | {"seeds_ok": 0 if key in spoil else len(params.seeds)}
             | summary(cells, key, row.samplers[0], guidance, 2 * 0.5)
         )
     rows["effects"] = effects(cells, store.frame("arms", rows["arms"]), store.frame("paradigms", rows["paradigms"]))
+    rows["judges"] = judges(rows)
     frames = {name: store.frame(name, rows[name]) for name in schema.TABLES}
     frames |= {"paradigms": ranked(frames["paradigms"])}
     store.write(Places(params.name).tables, frames)  # which the page carries in itself

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from invented import invented
+from invented import invented, judges
 
 from diffbench import cli, config, design, runs
 from diffbench.claims import judge, measures
@@ -28,7 +28,7 @@ from diffbench.tables import layout, schema, store
 from diffbench.training import cost
 
 T_95 = 2.919986  # 95% quantile of Student's t with two degrees of freedom, from a printed table
-NEW = ("joint_error", "sharpness", "contrast", "topology")
+NEW = ("joint_error", "sharpness", "contrast", "topology", "detail", "halves")
 
 
 def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.DataFrame]:
@@ -62,10 +62,12 @@ def fabricated(params: config.Params, spoil=(), article=3.0) -> dict[str, pd.Dat
                 edges = {"axis": "t", "low": k / bins, "high": (k + 1) / bins}
                 rows["noise_error"].append(tag | edges | {"x0_error": error})
             length = None if bad else 1.2 + 0.01 * generator.normal()
-            rows["straightness"].append(tag | {"path_over_chord": length})
+            bent = None if bad else 0.03 + 0.01 * index + 0.0005 * generator.normal()
+            rows["straightness"].append(tag | {"path_over_chord": length, "velocity_deviation": bent})
             rows["cost"].append(tag | {"stage": "train", "sampler": "", "arm": "", "steps": 9, "seconds": 60.0 + seed})
         rows["paradigms"].append({"paradigm": key, "guidance": design.base_scales(params, key)[-1]})
     rows["floors"] = [{"split": "test", "fid": 0.5, "digit_error": 0.02, "recall": 0.97}]
+    rows["judges"] = judges(rows)
     frames = {name: store.frame(name, own) for name, own in rows.items()}
     for name in NEW:  # columns of families that may come from outside
         noise = generator.normal(0.5, 0.02, len(frames["cells"]))
@@ -106,12 +108,12 @@ def claims_of(folder, *parts: dict, **more):
 
 def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
     """Or what the preset has that a claim needs a run of its own for."""
-    own = {19: "scaling"}
+    own = {7: "stability", 19: "scaling"}
     assert [claim.number for claim in load()] == list(range(1, 21))
     for claim in load():
-        rows = runs.load(own.get(claim.number, "mnist")).paradigms
+        rows = {*runs.load("mnist").paradigms, *runs.load(own.get(claim.number, "mnist")).paradigms}
         for part in claim.parts:
-            assert {name for pair in part.rows for name in pair} <= set(rows), part.name
+            assert {name for pair in part.rows for name in pair} <= rows, part.name
     claims, _ = judged("mnist")
     untestable = claims[claims.verdict == "not testable here"]
     assert list(untestable.index) == [7, 19, 20], untestable.note.to_dict()
@@ -359,6 +361,8 @@ def test_areas_noise_spreads_slopes_and_ranks_of_round_numbers():
     # 1, 3 and 2 at one doubling each; scale 0 answers no prompt
     assert measures.trend(context, "a", "fid", {"steps": 20})[0] == pytest.approx(0.5)
     assert measures.trend(context, "a", "recall", {"steps": 20})[0] == 0, "what does not change has no trend"
+    assert measures.monotone(context, "a", "fid", {"steps": 20})[0] == pytest.approx(2), "from 1 to 3, then it falls"
+    assert measures.monotone(context, "a", "recall", {"steps": 20})[0] == 0
     with pytest.raises(Untestable, match="no bin of t"):
         measures.noise(context, "a", "x0_error", {"axis": "t", "low": 0.9, "high": 1.0})
     with pytest.raises(Untestable, match="1 guidance scales of a at 8 steps"):
@@ -419,7 +423,8 @@ def test_a_missing_column_is_a_reason_and_not_a_crash(at_root):
     frames = fabricated(runs.load("mnist"))
     frames["cells"] = frames["cells"].drop(columns="topology")
     claims, _ = judged("mnist", frames)
-    assert claims.verdict[8] == "not testable here" and claims.note[8] == "no column topology in the table cells"
+    assert claims.verdict[8] == "not testable here"
+    assert claims.note[8] == "no column topology in the table cells (strokes)"
 
 
 def test_a_claim_with_a_refuted_part_is_contradicted_though_another_cannot_be_tested(at_root, tmp_path):
@@ -482,7 +487,8 @@ def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, c
     described = json.loads((folder / "datapackage.json").read_text())["resources"]
     assert {"claims", "claim_parts"} <= {resource["name"] for resource in described}
     assert cli.main(["finding", "smoke"]) == 0
-    assert re.search(r"^claims: .*not testable here$", capsys.readouterr().out, re.MULTILINE)
+    counted = r"^claims: .*not testable here; corrected for their number \(Holm\): .*$"
+    assert re.search(counted, capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_manifest_notices_other_claims(three_seeds, monkeypatch, workplace):
@@ -523,6 +529,47 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
     for effect in drawn.effect:
         assert np.isfinite(effect)
     assert finding.tally(found[0]).removeprefix("claims: ") in text
+
+
+def test_how_many_octaves_of_learning_rate_are_near_the_best(at_root):
+    """Eight rates a factor 2 apart: each stands for an octave; a failed training stands for none."""
+    params = runs.load("stability")
+    frames = fabricated(params)
+    near = {"v": {1, 2, 4, 8, 16}, "eps": {4, 8}}
+    cells, rows = frames["cells"], frames["paradigms"]
+    target, rate = cells.paradigm.str.split("-").str[0], cells.paradigm.str.split("-").str[1].astype(int)
+    good = [r in near[t] for t, r in zip(target, rate, strict=True)]
+    fid = np.where(good, 10.0, 20.0) * np.where(target == "eps", 3.0, 1.0)
+    frames["cells"] = cells.assign(fid=fid)
+    frames["paradigms"] = rows.assign(lr=[0.0005 * int(name.split("-")[1]) for name in rows.paradigm])
+    frames["judges"] = frames["judges"].iloc[:0]
+    claims, parts = judged("stability", frames)
+    assert claims.effect[7] == pytest.approx(5 - 2) and claims.verdict[7] == "supported"
+    assert parts.unit[7, "range of learning rates"] == "difference" and claims.margin[7] == 0.5
+    worst = (frames["cells"].paradigm == "v-4") & (frames["cells"].seed == 1)
+    frames["cells"].loc[worst, ["fid", "status"]] = [np.nan, "failed"]
+    seeds = json.loads(judged("stability", frames)[1].seeds[7, "range of learning rates"])
+    assert [seed["effect"] for seed in seeds] == pytest.approx([3, 2, 3])
+
+
+def test_a_verdict_that_another_classifier_turns_is_fragile(at_root, tmp_path):
+    """Each judge scores real and generated images by itself; what it scores alike leaves the verdict alone."""
+    params = runs.load("mnist")
+    frames, claims = fabricated(params), claims_of(tmp_path, changed())
+    plain, parts = judged("mnist", frames, claims)
+    assert plain.verdict[1] == "supported" and not plain.fragile[1] and not parts.fragile.any()
+    assert json.loads(plain.verdict_others[1]) == ["supported"] * 2
+    assert json.loads(plain.effect_others[1]) == pytest.approx([plain.effect[1]] * 2), "a factor for both sides"
+    other = frames["judges"]
+    turned = (other.of == "cells") & (other.judge == 2) & (other.paradigm == "sd1")
+    frames["judges"] = other.assign(fid=other.fid.where(~turned, 10 * other.fid))
+    found, parts = judged("mnist", frames, claims)
+    assert found.verdict[1] == "supported" and found.fragile[1] and parts.fragile[1, "quality"]
+    assert json.loads(found.verdict_others[1]) == ["supported", "contradicted"]
+    real = claims_of(tmp_path, changed(rows=[["sd1"]], against="real", test="noninferior", margin=1000.0))
+    seen = measures.as_seen_by(2, frames)
+    assert seen["floors"].fid[0] == pytest.approx(0.5 * 1.02), "real images by the same judge"
+    assert judged("mnist", frames, real)[0].effect_others[1] != "[null, null]"
 
 
 @pytest.mark.parametrize(

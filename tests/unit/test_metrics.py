@@ -16,6 +16,7 @@ from diffbench.data.sources import image_side
 from diffbench.evaluation import classifier
 from diffbench.evaluation.metrics import FAMILIES, appearance, kernel, measure, pixel, topology
 from diffbench.evaluation.metrics.adherence import errors
+from diffbench.evaluation.metrics.appearance import detail, halves
 from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics, to_infinity
 from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
 from diffbench.evaluation.metrics.sets import Real, Samples, pixels
@@ -404,7 +405,8 @@ def scored(smoke, places):
     real, _ = reference_sets(smoke, dataset, torch.device("cpu"))
     # As many neighbours as there are test images, rather than as few as the smoke run samples.
     rows = torch.from_numpy(subset(real.labels, len(dataset.test.labels), "manifold"))
-    real = Real(**vars(real) | {"neighbourhood": real.features[rows]})
+    # The samples below are test images, so other images than those are what no network was trained on.
+    real = Real(**vars(real) | {"neighbourhood": real.features[rows], "unseen": dataset.validation.images})
     score = measure(real)
 
     def of(images: np.ndarray, prompt: np.ndarray | None) -> dict[str, float]:
@@ -454,18 +456,25 @@ def perturbed(name: str, dataset: splits.Dataset) -> tuple[np.ndarray, np.ndarra
 
 # What must see a perturbation, with the sign of its change, and what must not.
 SEEN = {
-    "blur": ("+fid +kid +pca_fid -recall -coverage -sharpness -contrast", "brightness"),
+    "blur": ("+fid +kid +pca_fid -recall -coverage -sharpness -contrast -detail", "brightness copied"),
     "contrast": ("+fid +kid +pca_fid -recall -coverage -sharpness -contrast -brightness +weight_error", ""),
-    "binarised": ("+fid +kid +pca_fid -precision -density -coverage +sharpness +contrast", "topology"),
+    "binarised": ("+fid +kid +pca_fid -precision -density -coverage +sharpness +contrast +detail", "topology"),
     "collapse": ("+fid +pca_fid -recall -coverage +topology +weight_error +slant_error", "precision digit_error"),
     "dropped class": ("+fid +pca_fid -coverage +topology", "precision sharpness memorisation"),
     "wrong labels": ("+digit_error +joint_error", "fid kid precision recall coverage pca_fid sharpness"),
     "gap": ("+fid +kid +pca_fid -precision -recall -coverage +topology", "contrast"),
-    "copies": ("+memorisation", "precision recall contrast sharpness topology"),
+    "copies": ("+memorisation +copied", "precision recall contrast sharpness topology"),
 }
 # A change that counts, in the unit of each measure; those of distances are shares of the floor.
 LEAST = {"fid": 0.5, "kid": 0.05, "pca_fid": 0.3, "brightness": 0.02, "sharpness": 0.1, "topology": 0.05}
-LEAST |= {"memorisation": 0.2, "digit_error": 0.04, "joint_error": 0.03, "precision": 0.1}
+LEAST |= {
+    "memorisation": 0.2,
+    "digit_error": 0.04,
+    "joint_error": 0.03,
+    "precision": 0.1,
+    "copied": 0.8,
+    "detail": 0.02,
+}
 
 
 @pytest.mark.parametrize("name", SEEN)
@@ -483,8 +492,19 @@ def test_each_perturbation_moves_the_measures_that_should_see_it_and_no_others(n
             assert after[column] > before[column] - 0.02  # rises
         elif column in ("digit_error", "topology") or name == "copies":
             assert after[column] < before[column] + 0.05, column  # no worse
+        elif column == "copied":
+            assert abs(after[column]) < 0.1
         else:
             assert after[column] == pytest.approx(before[column], rel=0.05, abs=0.01), column
+
+
+def test_prompts_in_another_order_give_the_error_of_chance(scored):
+    """Real test images follow their own prompts, and those of others as often as words meet by chance."""
+    dataset, of = scored
+    test = dataset.test
+    values = of(test.images, test.prompts)
+    alike = np.mean([np.mean((test.prompts == row).all(axis=1)) for row in test.prompts])
+    assert values["joint_error"] < 0.15 and values["joint_error_shuffled"] == pytest.approx(1 - alike, abs=0.02)
 
 
 def test_copies_gain_on_the_training_split_and_not_on_images_held_out(scored):
@@ -502,9 +522,40 @@ def test_half_copies_are_half_memorised(scored):
     images, prompt = perturbed("copies", dataset)
     images[::2], prompt[::2] = dataset.test.images[::2], dataset.test.prompts[::2]
     assert of(images, prompt)["memorisation"] == pytest.approx(0.525, abs=0.015)
+    assert of(images, prompt)["copied"] == pytest.approx(0.5, abs=0.05)
     moved = np.roll(dataset.train.images[:400], 1, axis=2)
     assert of(moved, None)["memorisation"] < 0.02, "what the column says it is blind to"
-    assert of(dataset.test.images, None)["memorisation"] == pytest.approx(0.05, abs=0.003)
+    floor = of(dataset.test.images, None)
+    assert floor["memorisation"] == pytest.approx(0.05, abs=0.003) and abs(floor["copied"]) < 0.05
+
+
+def test_detail_is_the_share_of_power_above_half_the_nyquist_frequency():
+    """Of waves along a row of 16 pixels: 2 periods lie below half of 8, 6 above."""
+    x = np.arange(16)
+    slow, fast = (np.tile(np.rint(127.5 + 100 * np.cos(2 * np.pi * k * x / 16)), (1, 16, 1)) for k in (2, 6))
+    assert detail(slow.astype(np.uint8)) == pytest.approx(0, abs=1e-4)
+    assert detail(fast.astype(np.uint8)) == pytest.approx(1, abs=1e-4)
+    both = (slow + fast) / 2
+    assert detail(both.astype(np.uint8)) == pytest.approx(0.5, abs=0.01)
+    assert detail(np.full((3, 8, 8), 9, np.uint8)) == 0
+
+
+def test_halves_correlate_within_digits_only():
+    """Halves that share their ink are 1, halves with ink of their own 0, whatever the digits' own ink."""
+    generator = np.random.default_rng(0)
+    digits = np.repeat([0, 1], 500)
+    ink = generator.integers(0, 100, (1000, 2))
+
+    def drawn(upper, lower):
+        images = np.zeros((1000, 8, 8), np.uint8)
+        images[:, :4] = upper[:, None, None] + 100 * digits[:, None, None]
+        images[:, 4:] = lower[:, None, None] + 100 * digits[:, None, None]
+        return images
+
+    assert halves(drawn(ink[:, 0], ink[:, 0]), digits) == pytest.approx(1)
+    assert abs(halves(drawn(ink[:, 0], ink[:, 1]), digits)) < 0.1
+    assert halves(drawn(ink[:, 0], 99 - ink[:, 0]), digits) == pytest.approx(-1)
+    assert halves(np.zeros((4, 8, 8), np.uint8), digits[:4]) == 0
 
 
 @pytest.mark.parametrize("case", ["identical", "few", "constant", "empty", "one class", "class missing"])
@@ -531,7 +582,8 @@ def test_edge_cases_give_defined_values(case, scored):
         assert values["contrast"] == values["sharpness"] == values["density"] == 0
     if case == "one class":
         assert values["topology"] > 0.9
-    assert set(of(images, None)) == set(values) - {"digit_error", "weight_error", "slant_error", "joint_error"}
+    asked = {"digit_error", "weight_error", "slant_error", "joint_error", "joint_error_shuffled"}
+    assert set(of(images, None)) == set(values) - asked
 
 
 def test_sets_refuse_what_is_not_finite_or_not_grey():

@@ -139,6 +139,34 @@ def test_failed_cells_enter_no_mean():
     assert aggregate.summary(store.frame("cells", rows[1:]), "sd1", "ddim", 1.0, 4.0) == {}
 
 
+def test_a_row_that_copies_or_is_there_for_one_factor_has_no_place_and_leads_nothing():
+    """However good its FID: exact copies of training images score better than real test images do."""
+    rows = [
+        {"paradigm": name, "label": name, "role": role, "conditional": True, "best_fid": fid, "best_pca_fid": fid,
+         "copies": copies}
+        for name, role, fid, copies in (
+            ("copier", "recipe", 0.1, True), ("factor", "factor", 0.2, False), ("honest", "recipe", 3.0, False),
+        )
+    ]  # fmt: skip
+    found = aggregate.ranked(store.frame("paradigms", rows)).set_index("paradigm", drop=False)
+    assert found.rank_fid.isna().tolist() == [True, True, False] and found.rank_fid["honest"] == 1
+    assert list(finding.competing(found).paradigm) == ["honest"]
+
+
+def test_copies_are_proved_over_seeds_by_the_lower_end_of_their_interval():
+    def best(*copied: float) -> dict:
+        rows = [
+            {"paradigm": "a", "seed": seed, "sampler": "ddim", "steps": 20, "guidance": 1.0, "arm": "", "nfe": 20,
+             "status": "ok", "fid": 1.0, "fid_held_out": 1.0, "copied": share}
+            for seed, share in enumerate(copied)
+        ]  # fmt: skip
+        return aggregate.summary(store.frame("cells", rows), "a", "ddim", 1.0, 4.0)
+
+    assert best(0.98, 1.0, 0.99)["copies"] and not best(0.02, -0.01, 0.03)["copies"]
+    assert not best(0.0, 0.6, 0.1)["copies"], "one seed proves nothing"
+    assert not best(1.0)["copies"], "nor does one training"
+
+
 def test_a_place_is_robust_where_both_distances_agree_on_it():
     rows = [
         {"paradigm": name, "label": name.upper(), "conditional": conditional, "best_fid": fid, "best_pca_fid": pca}

@@ -65,6 +65,7 @@ rule evaluate:
     input:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
+        "results/{run}/classifiers.safetensors",
         "results/{run}/reference.npz",
         sampled,
         sources("evaluate"),
@@ -99,6 +100,7 @@ rule convergence:
     input:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
+        "results/{run}/classifiers.safetensors",
         "results/{run}/reference.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
         "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors",

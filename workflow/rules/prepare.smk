@@ -25,6 +25,7 @@ rule classifier:
         sources("classifier"),
     output:
         "results/{run}/classifier.safetensors",
+        "results/{run}/classifiers.safetensors",
         "results/{run}/classifier.json",
         "results/{run}/records/classifier.json",
     log:
@@ -45,6 +46,7 @@ rule reference:
     input:
         "results/{run}/data.npz",
         "results/{run}/classifier.safetensors",
+        "results/{run}/classifiers.safetensors",
         sources("reference"),
     output:
         "results/{run}/reference.npz",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diffbench.claims.load import Claim, Part
-from diffbench.claims.measures import Context, Measured, Untestable, measure
+from diffbench.claims.measures import Context, Frames, Measured, Untestable, as_seen_by, measure
 from diffbench.claims.verdicts import (
     CONTRADICTED,
     DESCRIPTIVE,
@@ -207,10 +207,8 @@ def corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def judge_all(
-    claims: list[Claim], frames: dict[str, pd.DataFrame], params: Params
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables claims and claim_parts of a run."""
+def judged_by(claims: list[Claim], frames: Frames, params: Params) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of the tables claims and claim_parts of a run, as its tables have them."""
     own = {key: row.samplers[0] for key, row in params.paradigms.items()}
     context = Context(frames, own)
     rows, part_rows = [], []
@@ -223,4 +221,29 @@ def judge_all(
             results += [examine(context, part, decides, len(params.seeds)) for part in parts]
         rows.append(claim_row(claim, results, "; ".join(dict.fromkeys(filter(None, notes)))))
         part_rows += [part_row(claim, result) for result in results]
-    return store.frame("claims", corrected(rows)), store.frame("claim_parts", part_rows)
+    return corrected(rows), part_rows
+
+
+def beside(rows: list[dict[str, Any]], others: list[list[dict[str, Any]]], *names: str) -> list[dict[str, Any]]:
+    """Rows with what the other judges find for each, as JSON lists; fragile where one of them gives another verdict."""
+    found = []
+    for place, row in enumerate(rows):
+        same = [judge[place] for judge in others]
+        lists = {f"{name}_others": json.dumps([_plain(one.get(name)) for one in same]) for name in names}
+        found.append(row | lists | {"fragile": any(one["verdict"] != row["verdict"] for one in same)})
+    return found
+
+
+def judge_all(claims: list[Claim], frames: Frames, params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables claims and claim_parts of a run: its verdicts, and whether another classifier would turn them."""
+    rows, part_rows = judged_by(claims, frames, params)
+    judges = sorted({int(judge) for judge in frames["judges"].judge})
+    others = [judged_by(claims, as_seen_by(judge, frames), params) for judge in judges]
+    return (
+        store.frame("claims", beside(rows, [one for one, _ in others], "verdict", "effect")),
+        store.frame("claim_parts", beside(part_rows, [one for _, one in others], "verdict", "effect")),
+    )
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or (isinstance(value, float) and math.isnan(value)) else value

@@ -26,6 +26,7 @@ MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "spread": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "ratio"),
     "slope": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "difference"),
     "trend": (("sampler", "steps"), ("steps",), "difference"),
+    "monotone": (("sampler", "steps"), ("steps",), "difference"),
 }
 KEYS = ("name", "test", "measure", "metric", "direction", "scale", "margin", "rows", "use", "left", "right", "against",
         "described_on", "explains", "why")  # fmt: skip
@@ -35,7 +36,7 @@ ALLOWED = {
     "measure": tuple(MEASURES),
     "direction": ("lower", "higher"),
     "scale": ("ratio", "difference"),
-    "use": ("first", "mean", "each", "slope"),
+    "use": ("first", "mean", "each", "slope", "width"),
     "combine": ("all", "any"),
     "axis": ("t", "log_snr"),
     "stage": ("train", "sample"),
@@ -50,10 +51,11 @@ class Part:
 
     ``where`` says which numbers the measure reads, ``left`` and ``right`` what differs between the sides. Each of
     ``rows`` names a row of params.yaml, or two that are compared; ``use`` takes the first the run has, the mean over
-    those it has, each as a part of its own, or, "slope", what the effect changes with each doubling of the networks'
-    MACs. ``against`` replaces the right side by a number or, "real", by what real test images score. A ``margin`` on
-    the scale "ratio" is a share: 0.1 stands for 10%. ``explains`` names the factor whose share of the claim's effect
-    the part tests; such a part does not decide.
+    those it has, each as a part of its own, "slope", what the effect changes with each doubling of the networks' MACs,
+    or "width", how many octaves of learning rate come within 10% of the best on either side. ``against`` replaces the
+    right side by a number or, "real", by what real test images score. A ``margin`` on the scale "ratio" is a share: 0.1
+    stands for 10%. ``explains`` names the factor whose share of the claim's effect the part tests; such a part does not
+    decide.
     """
 
     name: str
@@ -76,12 +78,12 @@ class Part:
     @property
     def bound(self) -> float:
         """The margin in the unit of the effects: a log ratio, or that of the metric."""
-        return math.log1p(self.margin) if self.scale == "ratio" else self.margin
+        return math.log1p(self.margin) if self.unit == "log ratio" else self.margin
 
     @property
     def unit(self) -> str:
-        """The unit of the effects."""
-        return "log ratio" if self.scale == "ratio" else "difference"
+        """The unit of the effects; of a width it is octaves, a difference, though the metric is compared by ratio."""
+        return "log ratio" if self.scale == "ratio" and self.use != "width" else "difference"
 
     def decides(self, source: str) -> bool:
         """Whether the part enters the claim's verdict where the data are those of ``source``."""
@@ -143,7 +145,7 @@ def _check_where(where: str, given: dict, allowed: tuple[str, ...], lists: bool)
 
 def _check_rows(where: str, part: dict) -> Iterator[str]:
     rows = part["rows"]
-    alone = "against" in part or part["measure"] == "trend"
+    alone = "against" in part or part["measure"] in ("trend", "monotone")
     wanted = 1 if alone else 2
     shape = isinstance(rows, list) and rows and all(isinstance(row, list) and len(row) == wanted for row in rows)
     if not shape or not all(isinstance(name, str) for row in rows for name in row):

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from diffbench.claims.load import Part
+from diffbench.tables import schema
 
 Frames = dict[str, pd.DataFrame]
-READS = ("cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness")
+READS = ("cells", "convergence", "cost", "floors", "judges", "noise_error", "paradigms", "straightness")
 
 
 class Untestable(Exception):
@@ -63,6 +64,39 @@ class Context:
         if pd.isna(value):
             raise Untestable(f"real test images have no {metric}")
         return float(value)
+
+
+def as_seen_by(judge: int, frames: Frames) -> Frames:
+    """The tables with the scores that rest on a classifier as another judge gives them.
+
+    The guidance scales stay those that the first classifier's features chose.
+    """
+    found = dict(frames)
+    own = frames["judges"][frames["judges"].judge == judge]
+    for name, keys in schema.JUDGED_KEYS.items():
+        table, rows = frames[name], own[own.of == name]
+        if not keys:
+            for values in rows.to_dict("records"):
+                changed = {score: table[score].where(table.split != "test", values[score]) for score in schema.JUDGED}
+                found[name] = table.assign(**changed)
+            continue
+        index = pd.MultiIndex.from_frame(table[list(keys)])
+        values = rows.set_index(list(keys))[list(schema.JUDGED)].reindex(index)
+        found[name] = table.assign(**{score: values[score].to_numpy() for score in schema.JUDGED})
+    return found
+
+
+def monotone(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.Series:
+    """The change of a metric from one guidance scale above 0 to the next: of all, the one that rises most.
+
+    What has the direction "lower" falls monotonically where that is below 0. The largest of noisy changes is above the
+    largest of the true ones, so noise speaks against the claim.
+
+    Raises:
+        Untestable: fewer than three scales.
+    """
+    values = _by_scale(context, row, metric, where)
+    return values.diff(axis=1).iloc[:, 1:].max(axis=1, skipna=False)
 
 
 def _by_seed(rows: pd.DataFrame, metric: str) -> pd.Series:
@@ -184,6 +218,18 @@ def trend(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.
     Raises:
         Untestable: fewer than three scales.
     """
+    values = _by_scale(context, row, metric, where)  # (seeds, scales)
+    x = np.log2(values.columns.to_numpy(float))
+    x = x - x.mean()
+    return values.mul(x, axis=1).sum(axis=1, skipna=False) / float(x @ x)
+
+
+def _by_scale(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.DataFrame:
+    """A metric by seed and guidance scale above 0, in rising order of scales; not a number where a cell failed.
+
+    Raises:
+        Untestable: fewer than three scales.
+    """
     cells = context.column("cells", metric)
     sampler = where.get("sampler", "own")
     sampler = context.own_sampler[row] if sampler == "own" else sampler
@@ -192,14 +238,8 @@ def trend(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.
     scales = own.guidance.nunique()
     if scales < 3:
         raise Untestable(f"{scales} guidance scales of {row} at {where['steps']} steps, 3 needed")
-    result = {}
-    for seed, rows in own.groupby("seed"):
-        values = rows[metric].where(rows.status == "ok").to_numpy(float, na_value=math.nan)
-        x = np.log2(rows.guidance.to_numpy(float))
-        x = x - x.mean()
-        whole = len(rows) == scales and np.isfinite(values).all()
-        result[int(seed)] = float(x @ values / (x @ x)) if whole else math.nan
-    return pd.Series(result, dtype=float)
+    whole = own.assign(value=own[metric].where(own.status == "ok").astype(float), seed=own.seed.astype(int))
+    return whole.pivot(index="seed", columns="guidance", values="value").sort_index(axis=1)
 
 
 MEASURES: dict[str, Callable[[Context, str, str, dict[str, Any]], pd.Series]] = {
@@ -211,6 +251,7 @@ MEASURES: dict[str, Callable[[Context, str, str, dict[str, Any]], pd.Series]] = 
     "spread": spread,
     "slope": slope,
     "trend": trend,
+    "monotone": monotone,
 }
 LOGGED = ("area", "noise", "spread")  # logs already
 
@@ -261,7 +302,7 @@ def _words(context: Context, part: Part, row: str, where: dict[str, Any]) -> str
     said = [row]
     if arm := _arm(where):
         said.append(f"arm {arm}")
-    if part.measure in ("cell", "spread", "slope", "trend") or where.get("stage") == "sample":
+    if part.measure in ("cell", "spread", "slope", "trend", "monotone") or where.get("stage") == "sample":
         sampler = where.get("sampler", "own")
         said.append(context.own_sampler[row] if sampler == "own" else sampler)
     if "steps" in where and where.get("stage") != "train":
@@ -271,7 +312,7 @@ def _words(context: Context, part: Part, row: str, where: dict[str, Any]) -> str
     if "guidance" in where and where.get("stage") != "train":
         chosen = " (chosen)" if where["guidance"] == "chosen" else ""
         said.append(f"guidance {context.guidance(row, where['guidance']):g}{chosen}")
-    if part.measure == "trend":
+    if part.measure in ("trend", "monotone"):
         said.append("all guidance scales above 0")
     if "axis" in where:
         said.append(f"{where['axis']} from {where['low']:g} to {where['high']:g}")
@@ -308,8 +349,41 @@ def _measure(context: Context, part: Part, pairs: list[tuple[str, ...]], shared:
         said.append(f"{_words(context, part, pair[0], on_left)} {other}".strip())
     sign = -1.0 if part.direction == "lower" else 1.0
     by_pair = pd.concat([sign * (left - right) for left, right in sides], axis=1)  # (seeds, pairs)
-    effects = _per_doubling(context, pairs, by_pair) if part.use == "slope" else by_pair.mean(axis=1, skipna=False)
+    if part.use == "slope":
+        effects = _per_doubling(context, pairs, by_pair)
+    elif part.use == "width":
+        left, right = (_octaves(context, pairs, [side[i] for side in sides], i) for i in (0, 1))
+        effects, sides = left - right, [(left, right)]
+    else:
+        effects = by_pair.mean(axis=1, skipna=False)
     return Measured(effects.sort_index(), sides, "; ".join(said), "")
+
+
+NEAR_BEST = math.log(1.1)  # what counts as near the best learning rate, in the log of a metric
+
+
+def _octaves(context: Context, pairs: list[tuple[str, ...]], logs: list[pd.Series], place: int) -> pd.Series:
+    """Octaves of learning rate whose metric lies within 10% of the best one's, by seed; a failed training's does not.
+
+    Each rate stands for the octaves between its neighbours' halves, so of rates a factor 2 apart for one.
+
+    Args:
+        logs: of the metric, lower being better, for the rows at ``place`` of the pairs.
+
+    Raises:
+        Untestable: fewer than three rates, or two rows of one.
+    """
+    rates = context.column("paradigms", "lr").set_index("paradigm").lr.astype(float)
+    x = np.log2([rates[pair[place]] for pair in pairs])
+    if len(set(x)) < max(3, len(x)):
+        raise Untestable(f"{len(set(x))} learning rates, 3 different ones needed")
+    order = np.argsort(x)
+    edges = np.sort(x)
+    weights = np.gradient(edges)  # half the way to either neighbour, the whole of it at the ends
+    table = pd.concat(logs, axis=1).to_numpy(float)[:, order]  # (seeds, rates)
+    best = np.nanmin(np.where(np.isnan(table), np.inf, table), axis=1, keepdims=True)
+    near = np.isfinite(table) & (table <= best + NEAR_BEST)
+    return pd.Series(near @ weights, index=logs[0].index)
 
 
 def _per_doubling(context: Context, pairs: list[tuple[str, ...]], effects: pd.DataFrame) -> pd.Series:

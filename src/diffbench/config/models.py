@@ -130,6 +130,7 @@ class Classifier:
     lr: Rate
     channels: Annotated[list[Annotated[int, Whole(4, 512)]], Field(min_length=2, max_length=2)]
     features: Annotated[int, Whole(4, 2048)]
+    judges: Annotated[int, Whole(1, 20)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

@@ -73,9 +73,26 @@ def load(path: Path, settings: Settings, side: int, device: torch.device) -> Cla
     Raises:
         UserError: missing, damaged, or of another size.
     """
+    return _frozen(path, checkpoint.load(path)[0], settings, side, device)
+
+
+def load_others(path: Path, settings: Settings, side: int, device: torch.device) -> list[Classifier]:
+    """The classifiers after the first, frozen.
+
+    Raises:
+        UserError: missing, damaged, or of another size.
+    """
+    by_judge: dict[int, dict[str, Tensor]] = {}
+    for name, value in checkpoint.load(path)[0].items():
+        index, _, own = name.partition(".")
+        by_judge.setdefault(int(index), {})[own] = value
+    return [_frozen(path, own, settings, side, device) for _, own in sorted(by_judge.items())]
+
+
+def _frozen(path: Path, weights: dict, settings: Settings, side: int, device: torch.device) -> Classifier:
     classifier = Classifier(side, settings.channels, settings.features)
     try:
-        classifier.load_state_dict(checkpoint.load(path)[0])
+        classifier.load_state_dict(weights)
     except RuntimeError:
         raise UserError(f"{path}: holds another classifier than params say; delete it and run again") from None
     return classifier.to(device).eval().requires_grad_(False)

@@ -15,10 +15,15 @@ def accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
     return float((apply(classifier, images)[1].argmax(1) == labels).double().mean())
 
 
-def fit(settings: Settings, dataset: splits.Dataset, device: torch.device) -> Classifier:
-    """Train and return the epoch with the best accuracy on the validation split; the test split is not seen."""
+def fit(settings: Settings, dataset: splits.Dataset, device: torch.device, judge: int = 0) -> Classifier:
+    """Train and return the epoch with the best accuracy on the validation split; the test split is not seen.
+
+    Args:
+        judge: which of ``settings.judges``; each has its own initial weights and order of images.
+    """
+    name = f"classifier {judge}" if judge else "classifier"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.seed_of("classifier"))
+        torch.manual_seed(rng.seed_of(name))
         classifier = Classifier(dataset.side, settings.channels, settings.features).to(device)
         images, labels = (
             splits.to_float(dataset.train.images, device),
@@ -31,10 +36,10 @@ def fit(settings: Settings, dataset: splits.Dataset, device: torch.device) -> Cl
         batches = -(-len(images) // settings.batch_size)
         optimiser = torch.optim.AdamW(classifier.parameters(), lr=settings.lr, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, settings.epochs * batches)
-        progress, best, kept = Progress("classifier", settings.epochs, "epochs"), -1.0, {}
+        progress, best, kept = Progress(name, settings.epochs, "epochs"), -1.0, {}
         for epoch in range(settings.epochs):
             classifier.train()
-            order = torch.randperm(len(images), generator=rng.generator("classifier", epoch)).to(device)
+            order = torch.randperm(len(images), generator=rng.generator(name, epoch)).to(device)
             for index in order.split(settings.batch_size):
                 optimiser.zero_grad(set_to_none=True)
                 nn.functional.cross_entropy(classifier(images[index])[1], labels[index]).backward()

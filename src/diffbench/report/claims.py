@@ -149,6 +149,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "icon": ICONS[claim["verdict"]],
                 "icon_holm": ICONS[claim["verdict_holm"]],
                 "quotes": json.loads(claim["quotes"]),
+                "verdict_others": json.loads(claim["verdict_others"]),
                 "effect_text": effect_text(claim["effect"], claim["unit"]),
                 "needed": needed(claim),
                 "interval_text": interval_words(claim),

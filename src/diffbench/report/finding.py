@@ -62,13 +62,19 @@ def join(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def competing(paradigms: pd.DataFrame) -> pd.DataFrame:
+    """The rows that may be called best: they have samples, are there for more than one factor, and do not copy."""
+    rows = paradigms[paradigms.best_fid.notna() & paradigms.role.ne("factor").fillna(True)]
+    return rows[~rows.copies.fillna(False).astype(bool)]
+
+
 def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame) -> str:
     """The first sentence of the report.
 
     Unconditional rows do not compete: they answer another question and have no guidance to choose. Nor can a row on one
     seed lead those on several, or it would leave undecided what they decide; it is named instead.
     """
-    rows = paradigms[paradigms.best_fid.notna()]
+    rows = competing(paradigms)
     rivals = rows[rows.conditional.astype(bool)] if rows.conditional.any() else rows
     if rivals.empty:
         return "No paradigm gave samples: every training failed."
@@ -114,10 +120,19 @@ def second_opinion(paradigms: pd.DataFrame) -> str:
 
 
 def tally(claims: pd.DataFrame) -> str:
-    """The verdicts on the claims, counted, in one line."""
-    counts = claims.verdict.value_counts()
-    said = [f"{counts[verdict]} {verdict}" for verdict in schema.VERDICTS if verdict in counts]
-    return f"claims: {', '.join(said) if said else 'none'}"
+    """The verdicts on the claims, counted before and after Holm's correction over all of them, in one line."""
+
+    def said(verdicts: pd.Series) -> str:
+        counts = verdicts.value_counts()
+        return ", ".join(f"{counts[verdict]} {verdict}" for verdict in schema.VERDICTS if verdict in counts)
+
+    if claims.empty:
+        return "claims: none"
+    plain = f"claims: {said(claims.verdict)}"
+    if not claims.verdict.isin(schema.DECIDED).any():
+        return plain
+    left = said(claims.verdict_holm[claims.verdict_holm.isin(schema.DECIDED)])
+    return f"{plain}; corrected for their number (Holm): {left or 'none'}"
 
 
 def of_run(params: Params) -> str:

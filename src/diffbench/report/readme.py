@@ -16,13 +16,13 @@ from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
-from diffbench.report.effects import NETWORKS
+from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain
 from diffbench.report.finding import headline, number, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
 
-READS = ("cells", "claims", "claim_parts", "floors", "noise_error", "paradigms", "provenance", "training")
+READS = ("cells", "claims", "claim_parts", "effects", "floors", "noise_error", "paradigms", "provenance", "training")
 README, RESULTS = Path("README.md"), Path("docs/results.md")
 MARKED = {README: ("finding",), RESULTS: ("results", "claims")}  # the blocks of each file
 TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for names in MARKED.values() for name in names}
@@ -52,6 +52,19 @@ def pairs(paradigms: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def factors(effects: pd.DataFrame) -> list[dict[str, Any]]:
+    """The factors in the order in which they are added, with what each multiplies FID by at each step count.
+
+    Empty where the run cannot tell them apart at every step count of STEPS.
+    """
+    chains = [chain(effects, steps) for steps in STEPS]
+    if any(rows.empty for rows in chains):
+        return []
+    return [
+        {"words": words, "effects": [rows.iloc[place] for rows in chains]} for place, words in enumerate(CHAIN.values())
+    ]
+
+
 def noisy_errors(frames: dict[str, pd.DataFrame], pair: dict[str, Any]) -> dict[str, float] | None:
     """Mean squared error of x0 per pixel of a pair of rows where log-SNR lies in NOISY; None where it is not known."""
     errors = frames["noise_error"]
@@ -71,6 +84,7 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
     own = frames["provenance"]
     provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
     rows, floor = frames["paradigms"], store.real_test_row(frames["floors"])
+    rows = rows[rows.role != "factor"]  # the table of factors has those
     places = [STORY.index(key) if key in STORY else len(STORY) + (role != "recipe")
               for key, role in zip(rows.paradigm, rows.role, strict=True)]  # fmt: skip
     ordered = rows.assign(_place=places).sort_values("_place", kind="stable")
@@ -88,6 +102,8 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
         "trained": int(frames["training"].images.max()),
         "few": schema.FEW_NFE,
         "pairs": found,
+        "factors": factors(frames["effects"]),
+        "steps": STEPS,
         "noise": noisy_errors(frames, found[0]) if found else None,
         "noisy": NOISY,
         "velocity": [

@@ -7,7 +7,7 @@ import pandas as pd
 from diffbench.config.models import Params
 from diffbench.data.vocabulary import DIGITS, SLANTS, WEIGHTS
 from diffbench.report import charts
-from diffbench.report.finding import DASH, cell_seeds, number, unproved
+from diffbench.report.finding import DASH, cell_seeds, competing, number, unproved
 from diffbench.report.sprites import Album
 from diffbench.tables import schema
 
@@ -55,7 +55,7 @@ def leaders(frames: dict[str, pd.DataFrame], which: str) -> set[str]:
 
     Unconditional rows do not compete: they answer another question.
     """
-    rows = frames["paradigms"]
+    rows = competing(frames["paradigms"])
     rivals = rows[rows[f"{which}fid"].notna() & rows.conditional.astype(bool)].sort_values(f"{which}fid")
     if rivals.empty:
         return set()

@@ -13,6 +13,7 @@ class Places:
         self.data = self.results / "data.npz"
         self.data_facts = self.results / "data.json"
         self.classifier = self.results / "classifier.safetensors"
+        self.other_classifiers = self.results / "classifiers.safetensors"
         self.classifier_facts = self.results / "classifier.json"
         self.reference = self.results / "reference.npz"
         self.floors = self.results / "reference.json"

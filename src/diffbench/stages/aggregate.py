@@ -13,6 +13,8 @@ from diffbench.tables import layout, provenance, schema, store
 from diffbench.tables.factors import effects
 from diffbench.tables.intervals import interval
 
+COPIES = 0.05  # share of copies from which on, proved over seeds, a row is not ranked
+
 
 def chosen_guidance(selection: pd.DataFrame, paradigm: str) -> float | None:
     """The scale with the lowest mean FID on the validation split over seeds and samplers."""
@@ -46,6 +48,7 @@ def summary(cells: pd.DataFrame, paradigm: str, sampler: str, guidance: float | 
 
     rows = seeds(best)
     low, high = interval(rows.fid.to_numpy())
+    copied, _ = interval(rows.copied.to_numpy())
     result = {
         "best_sampler": best.sampler,
         "best_steps": int(best.steps),
@@ -56,6 +59,9 @@ def summary(cells: pd.DataFrame, paradigm: str, sampler: str, guidance: float | 
         "best_pca_fid": rows.pca_fid.mean(),
         "best_fid_infinity": rows.fid_infinity.mean(),
         "best_fid_held_out": rows.fid_held_out.mean(),
+        "best_copied": rows.copied.mean(),
+        "best_copied_low": copied,
+        "copies": bool(copied > COPIES),
         **{name: rows[name].mean() for name in ("precision", "recall", "digit_error", "joint_error")},
     }
     reached = means[means.fid <= target]
@@ -78,9 +84,11 @@ def summary(cells: pd.DataFrame, paradigm: str, sampler: str, guidance: float | 
 def ranked(paradigms: pd.DataFrame) -> pd.DataFrame:
     """The table ``paradigms`` with each row's place by FID and by PCA-FID; a place is robust where the two agree.
 
-    Conditional and unconditional rows answer different questions, so either kind is ranked among itself.
+    Conditional and unconditional rows answer different questions, so either kind is ranked among itself. A row that
+    copies training images has no place, and neither has one that is there for a single factor.
     """
-    kinds = paradigms.groupby("conditional")
+    rivals = paradigms[paradigms.role.ne("factor").fillna(True) & ~paradigms.copies.fillna(False).astype(bool)]
+    kinds = rivals.groupby("conditional")
     places = {
         f"rank_{score}": kinds[f"best_{score}"].rank(method="min").astype("Int64") for score in ("fid", "pca_fid")
     }
@@ -93,6 +101,14 @@ def arm_row(paradigm: str, cell: Cell, precision: str) -> dict:
     own = {name: getattr(cell, name) for name in ("eta", "variance", "reading", "spacing", "path", "rescale")}
     return {"paradigm": paradigm, **cell.key, **own, "interval_low": low, "interval_high": high,
             "precision": cell.precision or precision}  # fmt: skip
+
+
+def opinions(table: str, key: dict, rows: list[dict]) -> list[dict]:
+    """The judges' rows of the scored rows of a table, from which they are taken out."""
+    names = schema.JUDGED_KEYS[table]
+    return [
+        {"of": table} | {name: (key | row)[name] for name in names} | one for row in rows for one in row.pop("judges")
+    ]
 
 
 def thresholds(rows: list[dict], floor: float, within: list[float], budget: int) -> list[dict]:
@@ -126,6 +142,7 @@ def run(params: Params) -> None:
     devices, histories = set(), {}
     floors, judge, data = read_json(places.floors), read_json(places.classifier_facts), read_json(places.data_facts)
     rows["floors"] = floors["floors"]
+    rows["judges"] = opinions("floors", {}, [{"judges": floors["judges"]}])
     floor = next(row["fid"] for row in rows["floors"] if row["split"] == "test")
     for paradigm in params.paradigms:
         for seed in params.seeds:
@@ -140,6 +157,7 @@ def run(params: Params) -> None:
             whole = {"sampler": "", "steps": history["steps"], "guidance": math.nan, "arm": ""}
             rows["cost"].append(key | whole | seconds | {"stage": "train", "seconds_per_1000": per_thousand})
             scores = read_json(places.evaluation(paradigm, seed))
+            rows["judges"] += opinions("cells", key, scores["cells"])
             rows["cells"] += [key | row for row in scores["cells"]]
             for name in ("selection", "confusion", "failures"):
                 rows[name] += [key | row for row in scores[name]]
@@ -148,6 +166,7 @@ def run(params: Params) -> None:
             clock = read_json(places.clock(paradigm, seed))
             rows["cost"] += [key | {"stage": "sample"} | cell for cell in clock]
             snapshots = read_json(places.convergence(paradigm, seed))
+            rows["judges"] += opinions("convergence", key, snapshots)
             rows["convergence"] += [key | row for row in snapshots]
             reached = thresholds(snapshots, floor, params.convergence.within, history["images"])
             rows["thresholds"] += [key | row for row in reached]
@@ -171,7 +190,7 @@ def run(params: Params) -> None:
         rows["paradigms"].append(
             {
                 name: getattr(paradigm, name)
-                for name in ("label", "role", "network", "path", "target", "times", "conditional")
+                for name in ("label", "role", "network", "path", "target", "times", "conditional", "lr")
             }
             | {
                 "paradigm": key,

@@ -1,4 +1,4 @@
-"""The classifier stage: train the digit classifier."""
+"""The classifier stage: train the digit classifier, and others that say whether a verdict depends on it."""
 
 import torch
 
@@ -12,7 +12,7 @@ from diffbench.runtime.places import Places
 
 
 def run(params: Params) -> None:
-    """The classifier stage: classifier.safetensors and classifier.json with accuracies and the SHA-256.
+    """The classifier stage: classifier.safetensors, classifier.json with its accuracies and SHA-256, and the others.
 
     Raises:
         UserError: no such device, or the data file is missing or damaged.
@@ -26,4 +26,14 @@ def run(params: Params) -> None:
         images, labels = splits.to_float(split.images, device), torch.from_numpy(split.labels).to(device)
         scores[f"{name}_accuracy"] = accuracy(classifier, images, labels)
     checkpoint.save(places.classifier, classifier.state_dict(), {"kind": "classifier"})
-    write_json(places.classifier_facts, scores | {"sha256": sha256(places.classifier)})
+    others, accuracies = {}, []
+    held, labels = splits.to_float(dataset.test.images, device), torch.from_numpy(dataset.test.labels).to(device)
+    for index in range(1, params.classifier.judges):
+        other = fit(params.classifier, dataset, device, index)
+        accuracies.append(accuracy(other, held, labels))
+        others |= {f"{index}.{name}": value for name, value in other.state_dict().items()}
+    checkpoint.save(places.other_classifiers, others, {"kind": "classifiers"})
+    write_json(
+        places.classifier_facts,
+        scores | {"sha256": sha256(places.classifier), "others_test_accuracy": accuracies},
+    )

@@ -17,7 +17,7 @@ from diffbench.errors import UserError
 from diffbench.evaluation import classifier as judge
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
-from diffbench.evaluation.scoring import finite, reference_sets
+from diffbench.evaluation.scoring import finite, panel, reference_sets
 from diffbench.runtime import checkpoint
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
@@ -65,7 +65,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     history = read_json(folder / "history.json")
     network = judge.load(places.classifier, params.classifier, dataset.side, device)
     real, _ = reference_sets(params, dataset, device)
-    score = measure(real)
+    score, ask = measure(real), panel(params, dataset, real, device)
     prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
     scale = 1.0 if paradigm.conditional else 0.0
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
@@ -78,13 +78,13 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     rows = []
     for seen, trained in snapshots(folder, denoiser, history["images"]):
         images, _, whole = generate(trained, cell, prompt, start, dataset.levels, params, seed, "scored")
-        values = {}
+        values, opinions = {}, []
         if whole:
             features, logits = judge.apply(network, splits.to_float(images, device))
-            values = score(Samples(images, features, logits, prompt))
+            values, opinions = score(Samples(images, features, logits, prompt)), ask(images, prompt)
         scores = {column.name: finite(values.get(column.name)) for column in schema.SCORES}
-        rows.append({"images": seen, "status": "ok" if whole else "failed"} | scores)
+        rows.append({"images": seen, "status": "ok" if whole else "failed"} | scores | {"judges": opinions})
         progress.update(len(rows))
     scored, missing = {row["images"] for row in rows}, {column.name: None for column in schema.SCORES}
-    rows += [{"images": mark, "status": "failed"} | missing for mark in marks if mark not in scored]
+    rows += [{"images": mark, "status": "failed"} | missing | {"judges": []} for mark in marks if mark not in scored]
     write_json(places.convergence(paradigm_id, seed), rows)

@@ -14,7 +14,7 @@ from diffbench.evaluation import classifier as judge
 from diffbench.evaluation.failures import confusion, failures
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
-from diffbench.evaluation.scoring import finite, reference_sets
+from diffbench.evaluation.scoring import finite, panel, reference_sets
 from diffbench.runtime import npz
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
@@ -40,7 +40,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
     network = judge.load(places.classifier, params.classifier, dataset.side, device)
     real, against_validation = reference_sets(params, dataset, device)
-    score = measure(real)
+    score, ask = measure(real), panel(params, dataset, real, device)
     prompt = captions(dataset, params.sampling.images, "scored")
 
     rows: list[dict[str, Any]] = []
@@ -58,11 +58,12 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
         for cell, fact, images in zip(
             design.cells(params, paradigm_id, seed, steps), facts["cells"], drawn["images"], strict=True
         ):
-            status, values = fact["status"], {}
+            status, values, opinions = fact["status"], {}, []
             if status == "ok":
                 features, logits = judge.apply(network, splits.to_float(images, device))
                 asked = prompt if paradigm.conditional and cell.guidance != 0 else None
                 values = score(Samples(images, features, logits, asked))
+                opinions = ask(images, asked)
                 if steps != NATIVE and cell in swept and asked is not None:
                     confused += [cell.key | row for row in confusion(logits.argmax(dim=1).cpu().numpy(), asked)]
                 if steps != NATIVE and cell in showcase:
@@ -74,6 +75,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
                 cell.key
                 | {"nfe": fact["nfe"], "status": status, "images": len(images), "native": steps == NATIVE}
                 | {column.name: finite(values.get(column.name)) for column in schema.SCORES}
+                | {"judges": opinions}
             )
             drawings.append(pictures.strips(images[shown]))
             costs.append(cell.key | {name: fact.get(name) for name in ("seconds_per_1000", "peak_memory_bytes")})

@@ -18,6 +18,7 @@ from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics
 from diffbench.evaluation.metrics.pixel import copy_distance
 from diffbench.evaluation.metrics.sets import Real, Samples
+from diffbench.evaluation.scoring import panel_of
 from diffbench.runtime.files import replacing, write_json
 from diffbench.runtime.places import Places
 
@@ -63,6 +64,8 @@ def run(params: Params) -> None:
     for name in splits.SPLITS:
         images = splits.to_float(getattr(dataset, name).images, device)
         features[name], logits[name] = judge.apply(network, images)
+    others = judge.load_others(places.other_classifiers, params.classifier, dataset.side, device)
+    by_others = [judge.apply(other, splits.to_float(dataset.train.images, device))[0] for other in others]
     # Neighbourhoods depend on the number of points, so real and generated sets get the same.
     manifold_rows = subset(dataset.train.labels, params.sampling.images, "manifold")
     test_rows = subset(dataset.test.labels, params.sampling.images, "floor")
@@ -71,7 +74,7 @@ def run(params: Params) -> None:
     real = Real(
         features["train"], neighbourhood, params.evaluation.neighbours, dataset.bounds, dataset.train.images,
         dataset.train.labels, dataset.test.images, near, features["validation"],
-        dataset.withheld if dataset.withheld.any() else None,
+        dataset.withheld if dataset.withheld.any() else None, unseen=dataset.validation.images,
     )  # fmt: skip
     rows = torch.from_numpy(test_rows).to(device)
     test = Samples(
@@ -90,6 +93,7 @@ def run(params: Params) -> None:
     ]
     with replacing(places.reference) as temporary:
         arrays = {name: value.cpu().numpy() for name, value in features.items()}
+        arrays |= {f"train_{index}": value.cpu().numpy() for index, value in enumerate(by_others, start=1)}
         np.savez_compressed(temporary, **arrays, manifold_rows=manifold_rows, near=near)
     theirs = by_torchmetrics(features["train"], test.features)
     # Its eigenvalues of an unsymmetric, rank-deficient product are off by rounding that grows with the features' scale:
@@ -100,4 +104,13 @@ def run(params: Params) -> None:
             f"FID of the test images: {floors[0]['fid']!r} here, {theirs!r} by torchmetrics; "
             "one of the two libraries is broken, so nothing is scored"
         )
-    write_json(places.floors, {"floors": floors, "torchmetrics_fid": theirs, **asdict(params.evaluation)})
+    ask = panel_of(others, by_others, torch.from_numpy(manifold_rows).to(device), real)
+    write_json(
+        places.floors,
+        {
+            "floors": floors,
+            "judges": ask(test.images, test.prompt),
+            "torchmetrics_fid": theirs,
+            **asdict(params.evaluation),
+        },
+    )

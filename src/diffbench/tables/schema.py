@@ -90,6 +90,11 @@ SCORES = (
         "which of the three is wrong, and variety within a prompt",
     ),
     Column(
+        "joint_error_shuffled", "number", "1",
+        "joint error against the prompts in another order: what the same samples have by chance",
+        "everything but how often one prompt fits another's sample",
+    ),
+    Column(
         "joint_error_withheld", "number", "1",
         "joint error of prompts whose combination of words no network was trained on; empty where none is withheld",
         "which of the three is wrong, and variety within a prompt",
@@ -108,6 +113,14 @@ SCORES = (
         "variety and labels; higher is not better: a binarised stroke exceeds the real ones and a cut one is as sharp",
     ),
     Column(
+        "detail", "number", "1", "share of the samples' power above half the Nyquist frequency",
+        "variety and labels; higher is not better: noise and binarised strokes exceed the real ones",
+    ),
+    Column(
+        "halves", "number", "1", "correlation of the ink in the upper and the lower half of a sample within a digit",
+        "everything but how thick the halves are; rises when samples are bolder and fainter than real ones",
+    ),
+    Column(
         "topology", "number", "1",
         "total-variation distance of (components, holes) to the training split, mean over the digits asked for or, "
         "where none was, seen; a digit without samples counts as 1; coarse on 8 x 8 pixels",
@@ -122,7 +135,14 @@ SCORES = (
         "share of samples nearer to a training image than all but 5% of the real test images are",
         "every fault but copying, and to copies shifted by a pixel; common shapes count as copies",
     ),
+    Column(
+        "copied", "number", "1",
+        "that share less what lies as near to as many unseen images: 1 for exact copies, below 0 by chance",
+        "every fault but copying, and to copies shifted by a pixel",
+    ),
 )  # fmt: skip
+# Of the scores that rest on a classifier, those that claims compare; other judges give them too.
+JUDGED = ("fid", "precision", "recall", "density", "coverage", "digit_error", "joint_error", "joint_error_withheld")
 _TRAINING = (
     Column("paradigm", "string", "", "id of the row in params.yaml"),
     Column("seed", "integer", "", "training seed"),
@@ -142,6 +162,13 @@ _EFFECT = (
     Column("detectable", "number", "", "smallest true effect that so many seeds support with probability 0.8"),
     Column("seeds_needed", "integer", "seeds", "to decide with probability 0.8 if the mean seen is the truth"),
 )
+_JUDGED_VERDICT = (
+    Column("fragile", "boolean", "", "another classifier gives another verdict"),
+    Column("verdict_others", "string", "", "JSON: the verdict by each other classifier, of the table judges"),
+    Column("effect_others", "string", "", "JSON: the effect by each other classifier"),
+)
+# What tells the rows of a table apart that other judges score as well.
+JUDGED_KEYS = {"cells": _CELL_KEY, "convergence": ("paradigm", "seed", "images"), "floors": ()}
 TABLES = {
     "cells": Table(
         "One row a cell: a trained network sampled one way.",
@@ -168,6 +195,18 @@ TABLES = {
             Column("images", "integer", "images", "images scored"),
             Column("fid_high", "number", "", "FID that one in twenty of the sets drawn at random exceeds; else empty"),
             *SCORES,
+        ),
+    ),
+    "judges": Table(
+        "What other classifiers than the first, trained from seeds of their own, say of cells, snapshots and real test "
+        "images: the scores that rest on a classifier.",
+        ("of", *_CELL_KEY, "images", "judge"),
+        (
+            Column("of", "string", "", "table whose row is scored: cells, convergence, or floors for real test images"),
+            *_CELL,
+            Column("images", "integer", "images", "training images seen, of a row of the table convergence"),
+            Column("judge", "integer", "", "which classifier; the first is 0 and has the tables themselves"),
+            *(column for column in SCORES if column.name in JUDGED),
         ),
     ),
     "arms": Table(
@@ -301,13 +340,14 @@ TABLES = {
                 "role",
                 "string",
                 "",
-                "recipe of the article, bridge between recipes, or a factor of an objective alone, which does not compete",
+                "recipe of the article, bridge between recipes, or factor, for one factor alone: it does not compete",
             ),
             Column("network", "string", "", "network"),
             Column("path", "string", "", "probability path"),
             Column("target", "string", "", "what the network predicts"),
             Column("times", "string", "", "density of training times; after @ the path meant"),
             Column("conditional", "boolean", "", "trained with prompts"),
+            Column("lr", "number", "", "peak learning rate"),
             Column("parameters", "integer", "", "trained parameters"),
             Column("macs", "integer", "MAC", "multiply-accumulates of one evaluation of one image"),
             Column("seeds_ok", "integer", "", "seeds whose training did not fail"),
@@ -321,6 +361,9 @@ TABLES = {
             Column("best_pca_fid", "number", "", "mean PCA-FID over seeds of the same cell"),
             Column("best_fid_infinity", "number", "", "mean over seeds of its FID extrapolated"),
             Column("best_fid_held_out", "number", "", "mean over seeds of its FID against the validation split"),
+            Column("best_copied", "number", "1", "mean over seeds of its share of copies"),
+            Column("best_copied_low", "number", "1", "lower end of the 95% t interval over seeds"),
+            Column("copies", "boolean", "", "that end lies above 5%: the row copies training images and is not ranked"),
             Column("rank_fid", "integer", "", "place by best_fid among conditional, or among unconditional, rows"),
             Column("rank_pca_fid", "integer", "", "place by best_pca_fid among the same"),
             Column("rank_robust", "boolean", "", "both places are the same"),
@@ -415,6 +458,7 @@ TABLES = {
             Column("p_equivalent", "number", "1", "p-value of equivalent: the difference lies within the margin"),
             Column("part", "string", "", "the part that decides: the least supported of all, the most of any"),
             *_EFFECT,
+            *_JUDGED_VERDICT,
             Column("note", "string", "", "what is missing, left out or taken in another's place"),
         ),
         "claims",
@@ -435,6 +479,7 @@ TABLES = {
             Column("arms", "boolean", "", "a side is a cell outside the grid, of the table arms"),
             Column("direction", "string", "", "what the claim says of the left side: lower or higher"),
             *_EFFECT,
+            *_JUDGED_VERDICT,
             Column("p_supported", "number", "1", "p-value of supported"),
             Column("p_contradicted", "number", "1", "p-value of contradicted"),
             Column("p_equivalent", "number", "1", "p-value of equivalent"),

@@ -5,7 +5,7 @@ columns. A new one is one function and one line in ``FAMILIES``; its columns are
 where it is registered from outside with ``register``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from diffbench.evaluation.metrics import adherence, appearance, frechet, kernel, manifold, pixel, topology
 from diffbench.evaluation.metrics.sets import Real, Samples
@@ -36,13 +36,16 @@ def register(name: str, family: Family, *columns: schema.Column) -> None:
     FAMILIES[name] = family
 
 
-def measure(real: Real) -> Measure:
-    """All families together.
+OF_FEATURES = ("frechet", "manifold", "adherence")  # that rest on the classifier; what another one is asked for
+
+
+def measure(real: Real, names: Iterable[str] | None = None) -> Measure:
+    """Families together, all unless ``names`` says which.
 
     Raises:
         ValueError: a family gave a column that is not declared.
     """
-    families = {name: family(real) for name, family in FAMILIES.items()}
+    families = {name: FAMILIES[name](real) for name in (FAMILIES if names is None else names)}
     declared = {column.name for column in schema.SCORES}
 
     def score(samples: Samples) -> dict[str, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffbench import rng
 from diffbench.data import prompts
 from diffbench.data.combinations import among
 from diffbench.evaluation.metrics.sets import Real, Samples
@@ -40,6 +41,15 @@ def _some(rows: np.ndarray, samples: Samples, bounds: np.ndarray) -> float:
     return errors(samples.images[rows], samples.logits[keep], samples.prompt[rows], bounds).joint_error
 
 
+def by_chance(samples: Samples, bounds: np.ndarray) -> float:
+    """The joint error of samples against each other's prompts: what they would have if nobody had listened.
+
+    The prompts are the same, in another order that is drawn once for each number of samples.
+    """
+    other = np.random.default_rng(rng.seed_of("shuffled prompts")).permutation(len(samples.images))
+    return errors(samples.images, samples.logits, samples.prompt[other], bounds).joint_error
+
+
 def family(real: Real):
     """Errors against what was asked for; nothing where nothing was.
 
@@ -51,6 +61,7 @@ def family(real: Real):
         if samples.prompt is None:
             return {}
         found = errors(samples.images, samples.logits, samples.prompt, real.bounds)._asdict()
+        found["joint_error_shuffled"] = by_chance(samples, real.bounds)
         if real.withheld is None:
             return found
         new = among(samples.prompt, real.withheld)

@@ -168,16 +168,51 @@ class Memorisation:
         return len(images) - len(left)
 
 
+class Copying:
+    """Share of images that copy training images, beyond what lies as near to unseen images.
+
+    Blurred and common shapes lie near to many images. So the share that is nearer than the threshold to training images
+    is held against the share that is as near to as many unseen ones: about 0 for unseen images, 1 for exact copies, and
+    below 0 by chance.
+
+    Args:
+        train: training images, uint8 (N, H, W).
+        unseen: images that no network was trained on, uint8 (U, H, W).
+        threshold: distance below which an image counts as near.
+        pca: principal components, of any images.
+        coordinates: of the training images in them, (N, C).
+    """
+
+    def __init__(self, train: np.ndarray, unseen: np.ndarray, threshold: float, pca: PCA, coordinates: Tensor):
+        size = min(len(train), len(unseen))
+        starts = range(0, len(train) - size + 1, size)
+        self.blocks = [Memorisation(train[i : i + size], threshold, pca, coordinates[i : i + size]) for i in starts]
+        self.unseen = Memorisation(unseen[:size], threshold, pca, pca(unseen[:size]))
+        self.times = len(train) / size  # as many training images as unseen ones
+
+    def __call__(self, images: np.ndarray) -> float:
+        """The share for uint8 images (N, H, W).
+
+        Raises:
+            ValueError: no images.
+        """
+        near = sum(block(images) for block in self.blocks) / len(self.blocks)
+        return self.times * (near - self.unseen(images))
+
+
 def family(real: Real):
-    """Frechet distance in principal components of the training pixels, and the share of near copies."""
+    """Frechet distance in principal components of the training pixels, the share of near copies, and of true ones."""
     device = real.features.device
     pca = PCA(real.images, device)
     coordinates = pca(real.images)
     distance = Frechet(coordinates)
     near = copy_distance(real.images, real.test_images, device) if real.near is None else real.near
     copies = Memorisation(real.images, near, pca, coordinates)
+    unseen = real.test_images if real.unseen is None else real.unseen
+    copied = Copying(real.images, unseen, near, pca, coordinates)
 
     def score(samples: Samples) -> dict[str, float]:
-        return {"pca_fid": distance(pca(samples.images)), "memorisation": copies(samples.images)}
+        images = samples.images
+        return {"pca_fid": distance(pca(images)), "memorisation": copies(images), "copied": copied(images)}
 
     return score

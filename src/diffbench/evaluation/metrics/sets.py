@@ -26,6 +26,7 @@ class Real:
         labels: its digits, (N,).
         test_images: the whole test split, uint8 (T, H, W).
         near: distance to a training image below which a sample counts as a copy; None where it is not known yet.
+        unseen: images no network was trained on, uint8 (U, H, W), and none of the samples; the test split unless given.
         withheld: combinations of digit, weight and slant that no network was trained on, (10, 3, 3) bool; None where
             there are none.
         held_out: features of the validation split, which no network is trained on, (V, F); None where they are missing.
@@ -44,6 +45,7 @@ class Real:
     near: float | None = None
     held_out: Tensor | None = None
     withheld: np.ndarray | None = None
+    unseen: np.ndarray | None = None
 
     def __post_init__(self):
         _check(self.images)
