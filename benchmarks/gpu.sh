@@ -3,7 +3,7 @@
 #
 #     bash benchmarks/gpu.sh                    # mnist-small to its end, then the guard
 #     RUN=mnist bash benchmarks/gpu.sh          # another run
-#     SECONDS_FOR_RUN=540 bash benchmarks/gpu.sh # stop the run then; the same command goes on
+#     SECONDS_FOR_RUN=540 bash benchmarks/gpu.sh # end the run after so long; the same command goes on
 #
 # It writes to OUT (default: results/gpu): the tables and the page of the run, the run compared with the reference made on
 # a CPU, the ratios of guard.py as JSON, and a log of each. It changes no setting of the GPU. Jobs share it: where NVIDIA's

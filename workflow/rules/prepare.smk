@@ -32,6 +32,7 @@ rule classifier:
         "logs/{run}/classifier.log",
     conda:
         "../envs/diffbench.yaml"
+    priority: 20 # all scoring waits for it
     threads: threads_of
     resources:
         gpu=gpus,
@@ -56,6 +57,7 @@ rule reference:
         "logs/{run}/reference.log",
     conda:
         "../envs/diffbench.yaml"
+    priority: 20 # all scoring waits for it
     threads: threads_of
     resources:
         gpu=gpus,
