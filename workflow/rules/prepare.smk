@@ -30,9 +30,9 @@ rule classifier:
         "results/{run}/records/classifier.json",
     log:
         "logs/{run}/classifier.log",
+    priority: 20  # all scoring waits for it
     conda:
         "../envs/diffbench.yaml"
-    priority: 20 # all scoring waits for it
     threads: threads_of
     resources:
         gpu=gpus,
@@ -55,9 +55,9 @@ rule reference:
         "results/{run}/records/reference.json",
     log:
         "logs/{run}/reference.log",
+    priority: 20  # all scoring waits for it
     conda:
         "../envs/diffbench.yaml"
-    priority: 20 # all scoring waits for it
     threads: threads_of
     resources:
         gpu=gpus,
