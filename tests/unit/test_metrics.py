@@ -1,5 +1,7 @@
 """Metrics against closed forms and independent implementations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,9 @@ from diffbench.evaluation.metrics.appearance import detail, halves
 from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics, to_infinity
 from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
 from diffbench.evaluation.metrics.sets import Real, Samples, pixels
-from diffbench.evaluation.scoring import reference_sets
+from diffbench.evaluation.scoring import panel, reference_sets
+from diffbench.runtime.files import read_json
+from diffbench.stages import classifier as classifier_stage
 from diffbench.stages.reference import random_draws, subset
 from diffbench.tables import schema
 
@@ -413,6 +417,37 @@ def scored(smoke, places):
         return score(Samples(images, *classifier.apply(network, splits.to_float(images)), prompt))
 
     return dataset, of
+
+
+def test_other_judges_score_by_features_and_classes_of_their_own(smoke, places):
+    """Against a distance and an error worked out by hand, for samples and for the real images on file."""
+    dataset, cpu = splits.load(places.data), torch.device("cpu")
+    real, _ = reference_sets(smoke, dataset, cpu)
+    ask, test = panel(smoke, dataset, real, cpu), dataset.test
+    first = classifier.load(places.classifier, smoke.classifier, dataset.side, cpu)
+    (other,) = classifier.load_others(places.other_classifiers, smoke.classifier, dataset.side, cpu)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+    (found,) = ask(test.images, test.prompts)
+    train, _ = classifier.apply(other, splits.to_float(dataset.train.images))
+    features, logits = classifier.apply(other, splits.to_float(test.images))
+    assert found["judge"] == 1 and found["fid"] == pytest.approx(Frechet(train)(features), rel=1e-9)
+    assert found["digit_error"] == np.mean(logits.argmax(dim=1).numpy() != test.labels)
+    assert found["joint_error_withheld"] is None and set(found) == {"judge", *schema.JUDGED}
+    (unasked,) = ask(test.images, None)
+    assert unasked["digit_error"] is None and unasked["fid"] == found["fid"]
+    on_file = read_json(places.floors)["judges"]
+    rows = subset(test.labels, smoke.sampling.images, "floor")
+    assert on_file == ask(test.images[rows], test.prompts[rows])
+
+
+def test_more_judges_leave_the_first_classifier_as_it_is(smoke, places):
+    before, others = places.classifier.read_bytes(), places.other_classifiers.read_bytes()
+    more = dataclasses.replace(smoke, classifier=dataclasses.replace(smoke.classifier, epochs=1, judges=1))
+    classifier_stage.run(more)
+    alone = places.classifier.read_bytes()
+    assert classifier.load_others(places.other_classifiers, smoke.classifier, 8, torch.device("cpu")) == []
+    classifier_stage.run(dataclasses.replace(more, classifier=dataclasses.replace(more.classifier, judges=2)))
+    assert places.classifier.read_bytes() == alone != before and places.other_classifiers.read_bytes() != others
 
 
 def collapsed(split: splits.Split) -> np.ndarray:
