@@ -16,8 +16,10 @@ include: "workflow/rules/tune.smk"
 report: "workflow/report/workflow.rst"
 
 
+# On a cluster these run where snakemake does: short, or, as the data, in need of a network that nodes often lack.
 localrules:
     all,
+    data,
     aggregate,
     claims,
     report,

@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 from diffbench import config as params_files
 from diffbench import design, runs
 from diffbench.errors import UserError, printable
-from diffbench.pipeline import disk, engines
+from diffbench.pipeline import demand, disk, engines
 from diffbench.pipeline import sources as source_files
 from diffbench.pipeline.jobs import jobs
 from diffbench.tables import layout, provenance
@@ -90,6 +90,21 @@ def gpus(wildcards):
     """
     device = params_of(wildcards.run).compute.device
     return int(device == "cuda" or (device == "auto" and cuda_devices() > 0))
+
+
+def memory(wildcards, attempt):
+    """Megabytes a scheduler is asked for; no limit on one machine, where no pool of mem_mb is declared."""
+    return demand.memory_mb(params_of(wildcards.run), bool(gpus(wildcards)), attempt)
+
+
+def minutes(stage):
+    """A function of the minutes that a scheduler is asked for."""
+
+    def runtime(wildcards, attempt):
+        own = {key: value for key, value in wildcards.items() if key != "run"}
+        return demand.minutes(params_of(wildcards.run), stage, bool(gpus(wildcards)), attempt, **own)
+
+    return runtime
 
 
 def threads_of(wildcards):

@@ -20,6 +20,8 @@ rule train:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("train"),
     params:
         code=code("train"),
         tracked=tracked(
@@ -53,6 +55,8 @@ rule sample:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("sample"),
     params:
         code=code("sample"),
         tracked=sample_keys,
@@ -82,6 +86,8 @@ rule evaluate:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("evaluate"),
     params:
         code=code("evaluate"),
         tracked=tracked(
@@ -116,6 +122,8 @@ rule convergence:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("convergence"),
     params:
         code=code("convergence"),
         tracked=tracked(
@@ -147,6 +155,8 @@ rule probe:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("probe"),
     params:
         code=code("probe"),
         tracked=tracked("compute", "probe", "sampling.clip", "sampling.images"),
