@@ -14,7 +14,7 @@ DEEPEST = 100  # lists and mappings in one another; libyaml's recursion has no g
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """SafeLoader that reads words and numbers as DVC does, by YAML 1.2, and refuses keys that are no text or come twice.
+    """SafeLoader that reads words and numbers as DVC does, by YAML 1.2, and refuses keys that are no text or twice.
 
     By PyYAML's rules, those of YAML 1.1, DVC would name a job or a file by another number than this program does.
     """
