@@ -1,5 +1,6 @@
 # What the rules share: the runs, their checked params, and the parts of them a stage depends on.
 import json
+import re
 import sys
 import time
 from functools import cache, reduce
@@ -174,7 +175,9 @@ def say(text):
 
 def asked_runs():
     """The runs that a command line means, by name or by one of their files, before Snakemake has read it."""
-    found = {run for run in KNOWN_RUNS for word in sys.argv if run == word or f"/{run}/" in word}
+    own = re.compile(r"(?:(?:results|reports|logs)/([^/]+)/.*|workflow/tuning/([^/]+)\.csv|([^/]+))")
+    words = {part for word in sys.argv[1:] if (found := own.fullmatch(word)) for part in found.groups()}
+    found = {run for run in KNOWN_RUNS if run in words}
     return found or {DEFAULT_RUN}
 
 
