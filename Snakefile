@@ -47,8 +47,12 @@ onstart:
 
 
 onsuccess:
-    for run in requested_runs():
-        shell(f"python -m diffbench finding {run}")
+    for run in [] if touching() else requested_runs():
+        if finished(run):
+            complete_records(run)
+            shell(f"python -m diffbench finding {run}")
+        else:
+            say(f"{run}: a part of it is done; 'snakemake --cores all {run}' makes the rest")
     say(f"elapsed: {elapsed()}")
     if requested_runs() == [DEFAULT_RUN]:
         say(WHY)

@@ -59,8 +59,10 @@ STAGES = {
 def _adopt(params: Params, _: argparse.Namespace) -> None:
     from diffbench.pipeline.manifest import adopt
 
-    adopt(params)
-    print(f"results/{params.name} verified; Snakemake and DVC take it for current")
+    told = adopt(params)
+    verb = "take" if len(told) > 1 else "takes"
+    taken = f"{' and '.join(told)} {verb} it for current" if told else "there is no engine here to be told"
+    print(f"results/{params.name} verified; {taken}")
 
 
 def _verify(params: Params, _: argparse.Namespace) -> None:
@@ -142,8 +144,8 @@ def _adopt_if_current(name: str) -> None:
     if found:
         print(f"results/{name} is not taken over: {found[0]}")
         return
-    tell(params, tell_dvc)
-    print(f"results/{name} verified and taken over")
+    told = tell(params, tell_dvc)
+    print(f"results/{name} verified{' and taken over' if told else ''}")
 
 
 def _params(arguments: argparse.Namespace) -> None:
