@@ -44,6 +44,8 @@ for _run in KNOWN_RUNS:
 onstart:
     for run in requested_runs():
         say(disk.summary(params_of(run)))
+        if workflow.local_exec and (held := memory.summary(params_of(run), workflow.resource_settings.cores or 1)):
+            say(held)
 
 
 onsuccess:

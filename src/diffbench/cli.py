@@ -87,16 +87,18 @@ def _prune(params: Params, arguments: argparse.Namespace) -> None:
 
 
 def _disk(params: Params, _: argparse.Namespace) -> None:
-    from diffbench.pipeline.disk import summary
+    from diffbench.pipeline import disk, memory
 
-    print(summary(params))
+    print(disk.summary(params))
+    if held := memory.summary(params, 1):  # as DVC runs it
+        print(held)
 
 
 ON_REQUEST = {  # of a run, by people; no engine runs them as jobs
     "adopt": (_adopt, "verify results made elsewhere and tell both engines"),
     "verify": (_verify, "compare a run's files with its manifest"),
     "prune": (_prune, "list what params no longer ask for and what killed processes left, or delete it"),
-    "disk": (_disk, "estimate what a run takes on disk"),
+    "disk": (_disk, "estimate what a run takes on disk and a job in memory"),
     "finding": (_finding, "print the report's headline and path"),
 }
 

@@ -13,7 +13,7 @@ from snakemake.utils import min_version
 from diffbench import config as params_files
 from diffbench import design, runs
 from diffbench.errors import UserError, printable
-from diffbench.pipeline import disk, engines, manifest
+from diffbench.pipeline import disk, engines, manifest, memory
 from diffbench.pipeline import sources as source_files
 from diffbench.pipeline.jobs import jobs
 from diffbench.tables import layout, provenance
