@@ -209,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
         if "paradigm" in options:
             command.add_argument("--paradigm", required=name != "tune", help="a row of the params")
         if "seed" in options:
-            command.add_argument("--seed", required=True, type=int)
+            command.add_argument("--seed", required=True, help="a training seed of the params")
         if "steps" in options:
             command.add_argument("--steps", required=True, help="a step count of params, 'native' or 'arms'")
         if name == "prune":
@@ -242,19 +242,23 @@ def command_line(arguments: argparse.Namespace) -> str:
 
 
 def check_options(params: Params, arguments: argparse.Namespace) -> None:
-    """Refuse a row, a seed or a step count that params do not have.
+    """Refuse a row, a seed or a step count that params do not have; the seed becomes a number.
+
+    It is read as text first: of params with a seed 0.0 DVC makes ``--seed 0.0``, and the mistake is that of the params.
 
     Raises:
         UserError: there is one.
     """
     row = getattr(arguments, "paradigm", None)
-    allowed = {"paradigm": [*params.paradigms], "seed": params.seeds}
+    allowed = {"paradigm": [*params.paradigms], "seed": [*map(str, params.seeds)]}
     if row in params.paradigms:
         allowed["steps"] = design.step_values(params, row)
     for option, values in allowed.items():
         value = getattr(arguments, option, None)
         if value is not None and value not in values:
-            raise UserError(f"--{option} {value}: not in params; allowed: {', '.join(map(str, values))}")
+            raise UserError(f"--{option} {value}: not in params; allowed: {', '.join(values)}")
+    if "seed" in arguments:
+        arguments.seed = int(arguments.seed)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -64,6 +64,17 @@ def test_as_dvc_writes_a_whole_number(workplace, capsys, text):
     assert capsys.readouterr().err == "error: params.yaml: probe.images: 100.0 is not an integer; write 100\n"
 
 
+def test_a_job_that_dvc_names_by_it_is_told_of_the_params_not_of_its_command_line(workplace, capsys):
+    path = workplace / "params.yaml"
+    path.write_text(path.read_text().replace("\nseeds: [0, 1, 2]", "\nseeds: [0.0, 1, 2]", 1))
+    assert cli.main(["train", "mnist", "--paradigm", "sd1", "--seed", "0.0"]) == 2
+    assert capsys.readouterr().err == "error: params.yaml: seeds.0: 0.0 is not an integer; write 0\n"
+    path.write_text(path.read_text().replace("[0.0, 1, 2]", "[0, 1, 2]", 1))
+    for seed in ("0.0", "00", "nine", "9"):
+        assert cli.main(["train", "mnist", "--paradigm", "sd1", "--seed", seed]) == 2
+        assert capsys.readouterr().err == f"error: --seed {seed}: not in params; allowed: 0, 1, 2\n"
+
+
 @pytest.mark.parametrize(("part", "value"), [("channels", [48.0, 128]), ("blocks", 1.0)])
 def test_a_networks_size_is_of_integers_too(part, value):
     params = copy.deepcopy(FULL)
