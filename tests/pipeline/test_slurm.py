@@ -194,7 +194,7 @@ def test_every_job_for_the_scheduler_says_what_it_needs():
             if name in local or "localrule: True" in rule:
                 continue
             named.add(name)
-            for line in ("gpu=gpus,", "mem_mb=memory,", f'runtime=minutes("{name}"),', "threads: threads_of"):
+            for line in ("gpu=gpus,", "mem_mb=megabytes,", f'runtime=minutes("{name}"),', "threads: threads_of"):
                 assert line in rule, (name, line)
     assert named - grouped == {"tune"} and grouped < named
     assert "set-resources" not in profile
