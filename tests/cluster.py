@@ -245,8 +245,8 @@ class Cluster:
             path.unlink()
 
     def jobs(self) -> list[dict[str, str]]:
-        """Every job that was ever submitted, as the accounts have it."""
-        names = ("JobID", "State", "Account", "Partition", "Comment", "ReqTRES", "Timelimit", "Elapsed", "Restarts")
+        """Every job ever submitted, as the accounts have it; one that was started again is there twice."""
+        names = ("JobID", "State", "Account", "Partition", "ReqTRES", "Timelimit")
         rows = self.call("sacct", "-X", "-a", "-n", "-P", "-D", "-S", "2020-01-01", "-o", ",".join(names)).splitlines()
         return [dict(zip(names, row.split("|"), strict=True)) for row in rows]
 
