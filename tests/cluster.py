@@ -135,7 +135,7 @@ class Cluster:
             process = subprocess.Popen(command, env=self.environment(), start_new_session=True, **quiet)
         (self.folder / "pids" / name).write_text(str(process.pid))
 
-    def _until(self, name: str, ready: Callable[[], object], seconds: float = 60) -> None:
+    def _until(self, name: str, ready: Callable[[], object], seconds: float = 180) -> None:
         end, why = time.monotonic() + seconds, ""
         while True:
             try:
