@@ -25,7 +25,7 @@ from diffbench.evaluation.metrics.sets import Real, Samples, pixels
 from diffbench.evaluation.scoring import panel, reference_sets
 from diffbench.runtime.files import read_json
 from diffbench.stages import classifier as classifier_stage
-from diffbench.stages.reference import random_draws, subset
+from diffbench.stages.reference import at_as_many, random_draws, subset
 from diffbench.tables import schema
 
 
@@ -442,7 +442,7 @@ def test_other_judges_score_by_features_and_classes_of_their_own(smoke, places):
 
 def test_more_judges_leave_the_first_classifier_as_it_is(smoke, places):
     before, others = places.classifier.read_bytes(), places.other_classifiers.read_bytes()
-    more = dataclasses.replace(smoke, classifier=dataclasses.replace(smoke.classifier, epochs=1, judges=1))
+    more = dataclasses.replace(smoke, classifier=dataclasses.replace(smoke.classifier, epochs=4, judges=1))
     classifier_stage.run(more)
     alone = places.classifier.read_bytes()
     assert classifier.load_others(places.other_classifiers, smoke.classifier, 8, torch.device("cpu")) == []
@@ -673,3 +673,23 @@ def test_sets_drawn_at_random_have_class_counts_of_their_own():
     labels = torch.arange(500).remainder(10)[:, None].double()
     counts = np.array([(some == 3).sum().item() for some in random_draws(labels, 400, draws=200)])
     assert abs(counts.mean() - 40) < 4 * 6 / 200**0.5 and 5 < counts.std() < 7  # sqrt(400 x 0.1 x 0.9) = 6
+
+
+def test_the_floor_of_few_real_images_is_carried_to_as_many_as_are_sampled():
+    """Gaussian features of known FID: of 400 images, carried to 1,000, against 1,000 of the same."""
+    generator = torch.Generator().manual_seed(0)
+    distance = Frechet(torch.randn(20_000, 32, generator=generator, dtype=torch.float64))
+
+    def scores(count: int) -> dict[str, float]:
+        features = torch.randn(count, 32, generator=generator, dtype=torch.float64)
+        some = Samples(np.zeros((count, 8, 8), np.uint8), features, torch.zeros(count, 10), None)
+        fid = distance(features)
+        return {"fid": fid, "fid_infinity": to_infinity(distance, fid, some), "fid_held_out": fid + 1}
+
+    few = [scores(400) for _ in range(20)]
+    carried = [at_as_many(one, 400, 1000) for one in few]
+    wanted = np.mean([scores(1000)["fid"] for _ in range(20)])
+    assert np.mean([one["fid"] for one in few]) > 1.5 * wanted
+    assert np.mean([one["fid"] for one in carried]) == pytest.approx(wanted, rel=0.1)
+    assert all(one["fid_held_out"] == pytest.approx(one["fid"] + 1) for one in carried)
+    assert at_as_many(few[0], 1000, 1000) is few[0] and at_as_many({"fid": None}, 4, 1000) == {"fid": None}
