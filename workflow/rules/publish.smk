@@ -53,7 +53,16 @@ rule claims:
     input:
         expand(
             "reports/{{run}}/tables/{table}.parquet",
-            table=["cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness"],
+            table=[
+                "cells",
+                "convergence",
+                "cost",
+                "floors",
+                "judges",
+                "noise_error",
+                "paradigms",
+                "straightness",
+            ],
         ),
         "workflow/claims.yaml",
         sources("claims"),
