@@ -34,7 +34,7 @@ SlurmdPort={slurmd}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=30
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -49,9 +49,9 @@ SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-# A dead node is noticed in seconds, not in five minutes, and a job of it starts again without the two minutes' wait.
-SlurmdTimeout=15
-SchedulerParameters=sched_interval=2,requeue_delay=1
+# A dead node is noticed in half a minute, not in five, and a job of it starts again as soon as its credentials expire.
+SlurmdTimeout=30
+SchedulerParameters=sched_interval=2
 KillWait=2
 GresTypes=gpu
 AccountingStorageType=accounting_storage/slurmdbd
@@ -123,7 +123,7 @@ class Cluster:
         Raises:
             RuntimeError: it fails.
         """
-        done = subprocess.run(command, env=self.environment(), input=text, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.environment(), input=text, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise RuntimeError(f"{shlex.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
