@@ -209,7 +209,7 @@ def test_every_job_for_the_scheduler_says_what_it_needs():
 def test_what_is_asked_for_reruns_nothing(finished):
     """Memory and minutes are no part of a result."""
     other = ("--set-resources", "train:mem_mb=1", "train:runtime=1", "evaluate:mem_mb=1")
-    output = run("snakemake", "--cores", "1", "-n", *other, "smoke", cwd=finished[0])
+    output = run("snakemake", "--cores", "1", "-n", *other, "--", "smoke", cwd=finished[0])
     assert "Nothing to be done" in output
 
 
