@@ -8,6 +8,7 @@ from diffbench.tables.factors import ALL, BUNDLE, Setting
 
 NETWORKS = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}
 STEPS = (2, 8, 20)  # that every preset has
+SHORT = 8  # the step count of the first screen
 # The order was fixed before a run was looked at: what training sees, what sampling sees, what is predicted, the path.
 CHAIN = {
     "density": "noise levels in training: flow's instead of VP's",
@@ -15,6 +16,13 @@ CHAIN = {
     "target": "target: velocity instead of eps",
     "path": "path: straight instead of VP",
     ALL: "all four together",
+}
+IN_SHORT = {
+    "density": "noise levels in training",
+    "grid": "noise levels in sampling",
+    "target": "target: velocity, not eps",
+    "path": "path: straight, not VP",
+    ALL: "objective: all four",
 }
 
 
@@ -93,4 +101,26 @@ def shown(rows: pd.DataFrame, words: Iterator[str] | list[str]) -> pd.DataFrame:
         f"{row.comparison}, {row.steps} steps: FID times {row.ratio:.3g}{span}"
         for row, span in zip(rows.itertuples(), spans, strict=True)
     ]
-    return rows.assign(text=texts)[["comparison", "ratio", "low", "high", "text"]]
+    return rows.assign(text=texts)[["comparison", "ratio", "low", "high", "seeds", "text"]]
+
+
+def in_short(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """The factors of an objective in one network and the networks under each objective, as ``shown`` gives them.
+
+    Args:
+        effects: the table of that name.
+    """
+    linked = chain(effects, steps)
+    own = comparisons(effects, steps)
+    if linked.empty:
+        linked = own[own.factor == ALL]
+        words = [f"objective: velocity, not eps ({network_name(row.with_network)})" for row in linked.itertuples()]
+    else:
+        words = [IN_SHORT[factor] for factor in linked.factor]
+    networks = own[own.factor == "network"]
+    names = [
+        f"network: {network_name(row.newer)}, not {network_name(row.older)} ({row.with_target})"
+        for row in networks.itertuples()
+    ]
+    rows = pd.concat([linked, networks])
+    return shown(rows, [*words, *names]) if len(rows) else effects.head(0)
