@@ -179,7 +179,8 @@ def test_the_headline_agrees_with_the_numbers_and_the_verdicts(opened, built):
     _, frames, params = built
     page = opened().page
     said = re.fullmatch(
-        r"In the same U-Net, (\w+) reaches FID ([\d.]+) in (\d+) evaluations?; (\w+) (needs|has) (\d+) for ([\d.]+)(.*)\.",
+        r"In the same U-Net, (\w+) reaches FID ([\d.]+) in (\d+) evaluations?; (\w+) (needs|has) (\d+) for "
+        r"([\d.]+)(.*)\.",
         page.inner_text("h1"),
     )
     better, first, least, other, verb, most, second, doubt = said.groups()
@@ -265,13 +266,16 @@ def test_each_sides_sliders_go_by_keyboard_and_show_the_cells_own_figures(opened
 
 def test_every_stop_of_explore_exists_and_rows_open_at_their_chosen_cell(opened, built):
     """Whatever is chosen of what the controls offer: no combination is missing, and every cell can be reached."""
-    _, frames, params = built
+    frames = built[1]
     page = opened().page
     reached, chosen = page.evaluate(
         """() => {
         const data = JSON.parse(document.getElementById("data").textContent), reached = [], chosen = {};
         const at = (name) => document.getElementById("left-" + name);
-        const set = (name, value) => { at(name).value = value; at(name).dispatchEvent(new Event(name === "paradigm" ? "change" : "input")); };
+        const set = (name, value) => {
+          at(name).value = value;
+          at(name).dispatchEvent(new Event(name === "paradigm" ? "change" : "input"));
+        };
         const what = () => document.querySelector("#left .pane-what").textContent;
         for (const key of Object.keys(data.paradigms)) {
           set("paradigm", key);
@@ -282,9 +286,8 @@ def test_every_stop_of_explore_exists_and_rows_open_at_their_chosen_cell(opened,
               set("steps", i);
               for (let j = 0; j <= Number(at("guidance").max); j++) {
                 set("guidance", j);
-                const name = location.hash.match(/left=([^&]*)/)[1];
-                const [paradigm, ...rest] = name.split("/");
-                reached.push([name, rest.join("/") in data.paradigms[paradigm].cells]);
+                const name = [at("sampler").value, at("steps-value").value, at("guidance-value").value].join("/");
+                reached.push([key + "/" + name, name in data.paradigms[key].cells && what().startsWith(sampler)]);
               }
             }
           }
@@ -448,7 +451,8 @@ def test_every_claim_links_to_where_its_metric_is_shown(opened, built):
     claims = built[1]["claims"]
     linked = page.eval_on_selector_all(
         "#claims details.claim",
-        "(rows) => rows.map((row) => [row.id, ...[...row.querySelectorAll('a')].map((a) => a.getAttribute('href').slice(1))])",
+        """(rows) => rows.map((row) =>
+            [row.id, ...[...row.querySelectorAll('a')].map((a) => a.getAttribute('href').slice(1))])""",
     )
     for claim, (card, *where) in zip(claims.itertuples(), linked, strict=True):
         assert card == f"claim-{claim.number}"
@@ -515,7 +519,7 @@ def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict
     return {
         **dict.fromkeys(("FID against network evaluations", "FID against seconds per 1,000 images"), len(first)),
         **{
-            f"{labels[key]}: FID against NFE by sampler": int((solved.paradigm == key).sum())
+            f"FID against NFE by sampler, {labels[key]}": int((solved.paradigm == key).sum())
             for key in keys
             if len(params.paradigms[key].samplers) > 1 and (solved.paradigm == key).any()
         },
@@ -554,8 +558,9 @@ def test_every_figure_has_a_mark_for_each_number_that_says_which(opened, built):
             assert all(label.split(": ")[0].split(", ")[0] in names for label in labels), figure
 
 
-LABELS = """(chart) => [...chart.querySelectorAll("text")].filter((text) => text.textContent.trim())
-    .map((text) => { const box = text.getBoundingClientRect(); return [text.textContent, box.x, box.y, box.width, box.height]; })"""
+LABELS = """(chart, name) => [...chart.querySelectorAll(name)].filter((text) => text.textContent.trim()).map((text) => {
+    const box = text.getBoundingClientRect();
+    return [text.textContent, box.x, box.y, box.width, box.height]; })"""
 
 
 def collisions(labels: list[tuple[str, float, float, float, float]]) -> list[tuple[str, str]]:
@@ -577,23 +582,20 @@ def test_labels_in_charts_do_not_overlap_and_can_be_read(opened, width):
     charts_ = [chart for chart in page.locator(".panel svg").all() if chart.is_visible()]
     assert len(charts_) > 10
     for chart in charts_:
-        labels = [tuple(label) for label in chart.evaluate(LABELS)]
+        labels = [tuple(label) for label in chart.evaluate(LABELS, "text")]
         assert labels and collisions(labels) == [], chart.get_attribute("aria-label")
         scale = chart.evaluate("(svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width")
         sizes = chart.evaluate(
             "(svg) => [...svg.querySelectorAll('text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
         )
         assert min(sizes) * scale >= 11, (chart.get_attribute("aria-label"), min(sizes), scale)
-    for forest in page.locator(".forest, .c-head").all():
-        ticks = forest.evaluate(
-            """(forest) => [...forest.querySelectorAll(".f-axis")].map((axis) => [...axis.querySelectorAll("i")].map((text) => {
-            const box = text.getBoundingClientRect(); return [text.textContent, box.x, box.y, box.width, box.height]; }))"""
-        )
-        for axis in ticks:
-            assert collisions([tuple(tick) for tick in axis]) == [], forest.get_attribute("aria-label")
+    for axis in page.locator(".f-axis").all():
+        assert collisions([tuple(tick) for tick in axis.evaluate(LABELS, "i")]) == []
     small = page.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter((e) => e.childNodes.length && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())
-            && !e.closest("svg, script, style") && e.checkVisibility()).map((e) => [parseFloat(getComputedStyle(e).fontSize), e.className]).filter(([size]) => size < 11)"""
+        """() => [...document.querySelectorAll("body *")]
+            .filter((e) => [...e.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())
+                && !e.closest("svg, script, style") && e.checkVisibility())
+            .map((e) => [parseFloat(getComputedStyle(e).fontSize), e.className]).filter(([size]) => size < 11)"""
     )
     assert small == []
 
@@ -802,9 +804,9 @@ def test_the_forest_of_claims_shows_each_effect_on_its_side_of_the_margin(opened
     claims_ = {row.number: row for row in built[1]["claims"].itertuples()}
     drawn = page.eval_on_selector_all(
         "#claims details.claim",
-        """(rows) => rows.filter((row) => row.querySelector("summary .f-mean")).map((row) => [row.id,
-            parseFloat(row.querySelector("summary .f-mean").style.left), parseFloat(row.querySelector("summary .f-one").style.left),
-            [...row.querySelectorAll("summary .f-bound")].map((bound) => parseFloat(bound.style.left)).sort((a, b) => a - b)])""",
+        """(rows) => rows.filter((row) => row.querySelector("summary .f-mean")).map((row) => {
+            const places = (name) => [...row.querySelectorAll("summary " + name)].map((e) => parseFloat(e.style.left));
+            return [row.id, places(".f-mean")[0], places(".f-one")[0], places(".f-bound").sort((a, b) => a - b)]; })""",
     )
     assert drawn
     for name, mean, zero, bounds in drawn:

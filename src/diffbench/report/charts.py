@@ -1,5 +1,7 @@
 """Charts in Altair, rendered to SVG while the report is built; the page ships no chart library.
 
+Colour says a row's objective, outline and dash its network.
+
 A mark's description may end in "[c:<cell>]", "[m:<paradigm>]" or "[p:<paradigm>]". ``svg`` turns that into attributes
 by which the page's script highlights a paradigm everywhere (all three), reaches the mark and shows its label (c and m),
 and opens its cell (c); the words before the tag are the label.
@@ -13,13 +15,84 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import vl_convert
+from markupsafe import escape
 
-from diffbench.report.look import COLOURS
+from diffbench.config.models import Params
+from diffbench.report.finding import NAMES
 
+# Light and dark colours, told apart under the three colour deficiencies too. Outline and dash say other things.
+COLOURS = ("#0002d6", "#ed350c", "#009fbf", "#73364a", "#000000")
+OBJECTIVES = {"velocity": 0, "eps": 1, "v": 2, "x0": 3}  # place in COLOURS; any other target has the last
+DASHES = ([1, 0], [7, 3], [2, 3], [8, 3, 2, 3])
+# Outlines in a square from -1 to 1, clockwise: what is cut out of them runs the other way.
+OUTLINES = {
+    "circle": "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0Z",
+    "square": "M-.9,-.9H.9V.9H-.9Z",
+    "diamond": "M0,-1.25L1.25,0L0,1.25L-1.25,0Z",
+    "triangle": "M0,-1.1L1.1,.9H-1.1Z",
+}
+CUTS = {  # of rows that share objective and network
+    "full": "",
+    "ring": "M-.55,0A.55,.55,0,1,0,.55,0A.55,.55,0,1,0,-.55,0Z",
+    "bar": "M-.62,-.25V.25H.62V-.25Z",
+    "post": "M-.25,-.62V.62H.25V-.62Z",
+}
+NETWORKS = tuple(NAMES)
+ROLES = {"bridge": 0, "recipe": 1, "factor": 3}
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 INK, FAINT, GRID = "#1a1c1f", "#5b6067", "#d9dce0"
 VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid"} | {colour: f"--p{i}" for i, colour in enumerate(COLOURS)}
 TAG = re.compile(r'aria-label="([^"]*) \[([cmp]):([^\]"]*)\]"')  # ids and samplers' names as they are
+
+
+def outlined(outline: str, cut: str) -> str:
+    """A mark as the path of an SVG."""
+    return OUTLINES[outline] + CUTS[cut]
+
+
+def looks(params: Params) -> dict[str, dict]:
+    """Colour, outline, dash and the path of the mark of each row, by its id.
+
+    A row of the grid has the full mark of its objective and network; recipes and others that share both are cut.
+    """
+    networks = [*NETWORKS, *(row.network for row in params.paradigms.values() if row.network not in NETWORKS)]
+    networks = list(dict.fromkeys(networks))
+    taken: dict[tuple[str, str], int] = {}
+    found: dict[str, dict] = {}
+    order = sorted(params.paradigms.items(), key=lambda item: ROLES.get(item[1].role, 4) if item[1].conditional else 2)
+    for key, row in order:
+        kind = row.target, row.network
+        place = networks.index(row.network)
+        cut = list(CUTS)[taken.get(kind, 0) % len(CUTS)]
+        taken[kind] = taken.get(kind, 0) + 1
+        colour = OBJECTIVES.get(row.target, len(COLOURS) - 1)
+        found[key] = {
+            "colour": COLOURS[colour],
+            "variable": f"--p{colour}",
+            "dash": DASHES[place % len(DASHES)],
+            "path": outlined(list(OUTLINES)[place % len(OUTLINES)], cut),
+        }
+    return {key: found[key] for key in params.paradigms}
+
+
+def objectives_key(params: Params) -> list[tuple[str, str]]:
+    """The objectives of a run and the variable of each one's colour."""
+    every = looks(params)
+    return list({row.target: (row.target, every[key]["variable"]) for key, row in params.paradigms.items()}.values())
+
+
+def networks_key(params: Params) -> list[tuple[str, str]]:
+    """The networks of a run by name, and the full outline of each."""
+    every = looks(params)
+    found = {row.network: every[key]["path"] for key, row in params.paradigms.items()}
+    full = {network: next(o for o in OUTLINES.values() if path.startswith(o)) for network, path in found.items()}
+    return [(NAMES.get(network, network), path) for network, path in full.items()]
+
+
+def by_label(params: Params, keys: list[str]) -> dict[str, dict]:
+    """The looks of some rows by their labels."""
+    every = looks(params)
+    return {params.paradigms[key].label: every[key] for key in keys}
 
 
 def cell_id(paradigm: str, sampler: str, steps: int, guidance: float) -> str:
@@ -301,4 +374,4 @@ def svg(chart: alt.TopLevelMixin, name: str) -> str:
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
     text = TAG.sub(_attributes, text)
     text = re.sub(r'<svg ([^>]*?)width="(\d+)" height="(\d+)"', r'<svg \1 style="max-width:\2px"', text, count=1)
-    return text.replace("<svg ", f'<svg role="group" aria-label="{name}" ', 1)
+    return text.replace("<svg ", f'<svg role="group" aria-label="{escape(name)}" ', 1)

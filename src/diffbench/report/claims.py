@@ -5,8 +5,8 @@ import math
 
 import pandas as pd
 
+from diffbench.report.effects import Axis, drawn, margins
 from diffbench.report.finding import DASH, counts, number, tally
-from diffbench.report.forest import Axis, drawn, margins
 
 ICONS = {
     "supported": "\u2713",

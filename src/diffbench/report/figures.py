@@ -9,7 +9,6 @@ from markupsafe import Markup
 from diffbench.config.models import Params
 from diffbench.report import charts
 from diffbench.report.finding import number
-from diffbench.report.look import DASHES, OUTLINES, by_label, looks, shape
 from diffbench.tables import store
 
 WIDE = {"width": 860, "height": 430}
@@ -104,7 +103,7 @@ def cost_charts(
     front = fronts(frames, params)[x]
     top = ABOVE * float(front.fid.min()) if len(front) else None
     return charts.lines(
-        main, by_label(params, drawn_rows(params)), x, "fid", COSTS[x], "FID (log)", log_x=True, log_y=True,
+        main, charts.by_label(params, drawn_rows(params)), x, "fid", COSTS[x], "FID (log)", log_x=True, log_y=True,
         floor=floor, top=top, cloud=means[~means.cell.isin(set(main.cell))], front=front, width=width, height=height,
     )  # fmt: skip
 
@@ -125,14 +124,18 @@ def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) 
         if len(row.samplers) < 2 or not (solvers.paradigm == key).any():
             continue
         mine = solvers[solvers.paradigm == key].assign(label=lambda rows: rows.sampler)
-        colour = looks(params)[key]["colour"]
+        colour = charts.looks(params)[key]["colour"]
         styles = {
-            name: {"colour": colour, "dash": DASHES[i % 4], "path": shape(list(OUTLINES)[i % 4], "full")}
+            name: {
+                "colour": colour,
+                "dash": charts.DASHES[i % 4],
+                "path": charts.outlined(list(charts.OUTLINES)[i % 4], "full"),
+            }
             for i, name in enumerate(row.samplers)
         }
         chart = charts.lines(mine, styles, "nfe", "fid", "NFE (log)", f"{row.label}: FID (log)", log_x=True, log_y=True,
                              floor=floor)  # fmt: skip
-        parts.append(charts.svg(chart, f"{row.label}: FID against NFE by sampler"))
+        parts.append(charts.svg(chart, f"FID against NFE by sampler, {row.label}"))
     return result | ({"solvers": parts} if parts else {})
 
 
@@ -158,7 +161,7 @@ def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: floa
         label=sweep.paradigm.map({key: row.label for key, row in params.paradigms.items()}),
         cell=[charts.cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in sweep.itertuples()],
     )
-    styles, scale = by_label(params, drawn_rows(params)), "guidance scale"
+    styles, scale = charts.by_label(params, drawn_rows(params)), "guidance scale"
     asked = sweep[sweep.guidance > 0]
     wanted = [(sweep, "fid", "FID (log)", True), (sweep, "recall", "recall", False)]
     wanted += [(asked, name, words, False) for name, words in ADHERENCE.items() if asked[name].notna().any()]
@@ -176,7 +179,7 @@ def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: floa
 
 def training_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
     """Loss by target, and quality of the averaged weights against images seen and against seconds."""
-    styles = by_label(params, drawn_rows(params))
+    styles = charts.by_label(params, drawn_rows(params))
     names = frames["paradigms"][["paradigm", "label", "target"]]
     names = names[names.paradigm.isin(drawn_rows(params))]
     training = frames["training"].merge(names, on="paradigm").dropna(subset=["loss"])
@@ -219,7 +222,7 @@ def noise_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, l
     parts = [
         charts.svg(
             charts.lines(
-                errors[errors.axis == axis], by_label(params, drawn_rows(params)), "middle", "x0_error", title,
+                errors[errors.axis == axis], charts.by_label(params, drawn_rows(params)), "middle", "x0_error", title,
                 "squared error of x0 (log)", log_y=True, height=280,
             ),
             f"Error of x0 by {title.split(' (')[0]}",

@@ -7,12 +7,12 @@ import pandas as pd
 from scipy import stats
 
 from diffbench.config.models import Params
-from diffbench.report.look import NAMES
 from diffbench.runtime.places import Places
 from diffbench.tables import schema, store
 from diffbench.tables.intervals import interval
 
 DASH = "\u2013"
+NAMES = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}  # networks as people write them
 
 
 def number(value: float, digits: int = 3) -> str:

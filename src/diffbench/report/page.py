@@ -11,10 +11,10 @@ from markupsafe import Markup
 from diffbench.config.models import Params
 from diffbench.data.sources import SOURCES, image_side
 from diffbench.errors import UserError
-from diffbench.report import claims, explore, finding, forest, reference, sections, sprites, summary
+from diffbench.report import claims, effects, explore, finding, reference, sections, sprites, summary
+from diffbench.report.charts import networks_key, objectives_key
 from diffbench.report.figures import figures, front_rows
 from diffbench.report.finding import DASH, headline, number, second_opinion
-from diffbench.report.look import networks_key, objectives_key
 from diffbench.runtime.places import Places
 from diffbench.tables import schema, store
 
@@ -98,7 +98,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         real=real,
         nearest=nearest,
         missed=sections.missed(frames, params),
-        forests=forest.effect_forests(frames["effects"]),
+        forests=effects.effect_forests(frames["effects"]),
         fronts=front_rows(frames, params),
         objectives_key=objectives_key(params),
         networks_key=networks_key(params),

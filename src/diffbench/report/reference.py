@@ -28,12 +28,12 @@ def against(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
     if folder is None:
         return None
     if is_copy(frames, folder / "tables"):
-        return {"name": folder.name, "copy": True}
+        return {"name": folder.name, "own": True}
     found = compare(frames, read(folder / "tables"))
     undecided = ("agrees", "both undecided")
     return {
         "name": folder.name,
-        "copy": False,
+        "own": False,
         "agrees": found.agrees,
         "summary": found.summary,
         "notes": found.notes,

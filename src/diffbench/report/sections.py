@@ -5,9 +5,8 @@ from collections import Counter
 import pandas as pd
 
 from diffbench.config.models import Params
-from diffbench.report.charts import cell_id
+from diffbench.report.charts import cell_id, looks
 from diffbench.report.finding import number, pairs
-from diffbench.report.look import looks
 from diffbench.report.sprites import Album
 from diffbench.tables import store
 from diffbench.tables.intervals import interval

@@ -13,7 +13,6 @@ from PIL import Image
 from diffbench import design
 from diffbench.config.models import Params
 from diffbench.errors import UserError
-from diffbench.runtime.npz import load_arrays
 from diffbench.runtime.places import Places
 from diffbench.tables.pictures import COLUMNS, GREYS, STRIPS
 
@@ -150,14 +149,16 @@ def real(params: Params, shown: dict[str, tuple[Sprite, int]]) -> tuple[Sprite |
     path = Places(params.name).data
     if not path.is_file():
         return None, {}
-    arrays = load_arrays(path)
-    images, labels = arrays["test_images"], arrays["test_labels"]
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, labels, training = (file[name] for name in ("test_images", "test_labels", "train_images"))
+    except Exception as error:  # zipfile and numpy raise many kinds for a damaged archive
+        raise UserError(f"{path}: damaged ({error}); delete it and run 'snakemake --cores all' again") from None
     first = [int(np.flatnonzero(labels == digit)[0]) for digit in range(COLUMNS) if (labels == digit).any()]
     if len(first) < COLUMNS:
         first = list(range(COLUMNS))
     strips = [greys(images[first])]
     if shown:
         samples = np.concatenate([strip_levels(*one) for one in shown.values()])
-        training = arrays["train_images"]
         strips += list(greys(training[_nearest(samples, training)]).reshape(-1, COLUMNS, *training.shape[1:]))
     return drawn(np.stack(strips), "real"), {key: place + 1 for place, key in enumerate(shown)}

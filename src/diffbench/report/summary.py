@@ -8,7 +8,6 @@ from diffbench.config.models import Params
 from diffbench.data.vocabulary import DIGITS, SLANTS, WEIGHTS
 from diffbench.report import charts
 from diffbench.report.finding import DASH, cell_seeds, competing, number, unproved
-from diffbench.report.look import looks
 from diffbench.report.sprites import Album
 from diffbench.tables import schema
 
@@ -93,7 +92,7 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     by_id = frames["paradigms"].set_index("paradigm", drop=False)
     best = {which: leaders(frames, which) for which in ("few_", "best_")}
     found = []
-    styles = looks(params)
+    styles = charts.looks(params)
     for key, paradigm in params.paradigms.items():
         row = by_id.loc[key]
         values = {name: row.get(name) for name, *_ in COLUMNS} | {"seconds": seconds(frames, row)}
