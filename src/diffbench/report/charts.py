@@ -276,7 +276,7 @@ def lines(
         layers += [bar, mark.encode(y=up("mean"), shape=shape, description="text:N")]
     if grouped.over.any():
         over = alt.Chart(grouped[grouped.over]).encode(x=along, color=colour)
-        layers.append(over.mark_text(text="\u25b2", dy=-11, fontSize=11).encode(y=up("mean")))
+        layers.append(over.mark_text(text="\u25b2", dy=-11, fontSize=FONT).encode(y=up("mean")))
     layers += _names(
         grouped, up, along, colour, shape, span_x, span_y, log_x and not ordinal, log_y, width, height, points
     )

@@ -177,10 +177,22 @@ def ratios(values: list[float], most: float = 20, few: bool = False) -> Axis:
     inside = [value for value in NICE if low <= value <= high]
     if len(inside) < 2:
         inside = [value for value in (0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.4) if low <= value <= high]
-    if few and len(inside) > 3:
-        inside = sorted({inside[0], 1, inside[-1]})
     axis = Axis((), low, high)
+    inside = thinned({value: axis.at(value) for value in inside}, 1, 25 if few else 13)
     return Axis(tuple((axis.at(value), f"\u00d7{value:g}") for value in inside), low, high)
+
+
+def thinned(places: dict[float, float], kept: float, least: float) -> list[float]:
+    """The values whose places are at least so far apart that their texts do not touch, one of them always kept.
+
+    Args:
+        places: of each value.
+    """
+    found = [kept]
+    for value in sorted(places, key=lambda value: -abs(places[value] - places.get(kept, 50))):
+        if all(abs(places[value] - places.get(other, 50)) >= least for other in found):
+            found.append(value)
+    return sorted(found)
 
 
 def margins(values: list[float], most: float = 30) -> Axis:
