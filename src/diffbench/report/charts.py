@@ -254,7 +254,10 @@ def lines(
     if front is not None and len(front):
         drawn = alt.Chart(front.assign(_x=front[x], text="Pareto front")).encode(x=along, y=up(y))
         layers.append(drawn.mark_line(strokeWidth=9, opacity=0.2, color=INK).encode(description="text:N"))
-        badges = drawn.mark_text(dy=17, fontSize=FONT, fontWeight="bold", color=INK).encode(text="badge:N")
+        pixels = [width * share(value, span_x, log_x) for value in front[x]]
+        places = [at(pixel / width, span_x, log_x) for pixel in spread(pixels, LINE, 0, width)]
+        badges = alt.Chart(front.assign(_x=places)).encode(x=along, y=up(y))
+        badges = badges.mark_text(dy=17, fontSize=FONT, fontWeight="bold", color=INK).encode(text="badge:N")
         layers.append(badges)
     if said is not None:
         # Opacity as a field: that of a mark would fade the other marks of its scale too.
