@@ -92,6 +92,10 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
                 (places.probe(key, seed).with_suffix(".png"), frames),
             ):
                 pictures.sheet(generator.integers(0, 256, (strips, 10, 8, 8), np.uint8), path)
+    data = Places(params.name).data
+    data.parent.mkdir(parents=True, exist_ok=True)
+    real = generator.integers(0, 256, (30, 8, 8), np.uint8)
+    np.savez(data, test_images=real, test_labels=np.arange(30) % 10, train_images=real[::-1])
     rows["arms"] = [
         arm_row(key, cell, params.compute.precision)
         for key in params.sampling.arms

@@ -1,6 +1,7 @@
 """The page in a real browser: what it loads, whom it serves, and what its script does."""
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from conftest import ROOT
 from invented import invented
 
 from diffbench import config, design, runs
-from diffbench.report import effects
+from diffbench.report import effects, figures, finding
 from diffbench.report.charts import cell_id
 from diffbench.runtime.places import Places
 from diffbench.stages import claims, report
@@ -162,13 +163,66 @@ def test_axe_finds_nothing_and_the_page_never_scrolls_sideways(opened, options):
     assert overflow(shown.page) <= 0
 
 
-def test_the_first_screen_has_finding_summary_and_verdicts(opened):
-    """At 1280 x 860, with the digits' eight rows and the banner of a failed one."""
+def test_the_first_screen_has_question_answer_effects_samples_and_verdicts(opened):
+    """At 1280 x 860, with the banner of a failed row."""
     page = opened().page
-    for place in ("h1", ".facts", "#summary .summary tr.floor", "a[href='#claims']", "#h-claims"):
+    for place in (".asked", "h1", "header a[href='#article']", "header a[href='#claims']", "nav", ".effects-short",
+                  ".strips tr:nth-child(3)", "#use"):  # fmt: skip
         box = page.locator(place).first.bounding_box()
-        assert box["y"] >= 0 and box["y"] + box["height"] <= 860, place
-    assert page.inner_text("header a[href='#claims']:not(nav a)").endswith("testable here")
+        assert box["y"] >= 0 and box["y"] + min(box["height"], 300) <= 860, place
+    assert page.locator(".effects-short [data-mark]").count() >= 4
+    assert "not testable here" in page.inner_text("header")
+
+
+def test_the_headline_agrees_with_the_numbers_and_the_verdicts(opened, built):
+    """What it says that one objective needs, that its rows' cells have; and the verdicts it counts are the claims'."""
+    _, frames, params = built
+    page = opened().page
+    said = re.fullmatch(
+        r"In the same U-Net, (\w+) reaches FID ([\d.]+) in (\d+) evaluations?; (\w+) (needs|has) (\d+) for "
+        r"([\d.]+)(.*)\.",
+        page.inner_text("h1"),
+    )
+    better, first, least, other, verb, most, second, doubt = said.groups()
+    rows = {
+        row.target: row for row in frames["paradigms"].itertuples() if row.paradigm in ("unet-eps", "unet-velocity")
+    }
+    cells, best = frames["cells"], {}
+    for name, fid, nfe in ((better, first, least), (other, second, most)):
+        row = rows[name]
+        own = cells[(cells.paradigm == row.paradigm) & (cells.guidance == row.guidance) & (cells.arm == "")]
+        own = own[(own.sampler == params.paradigms[row.paradigm].samplers[0]) & (own.nfe == int(nfe))]
+        assert len(own) == len(params.seeds) and float(fid) == pytest.approx(own.fid.mean(), rel=6e-3)
+        best[name] = own.set_index("seed").fid
+    assert float(first) <= float(second) and (verb == "needs") == (int(most) > int(least))
+    assert (doubt == "") == (finding.unproved(best[better], best[other]) is False)
+    counted = page.eval_on_selector_all("header .count", "(all) => all.map((one) => one.textContent)")
+    verdicts = frames["claims"].verdict.value_counts()
+    assert {text.split(" ", 1)[1]: int(text.split(" ", 1)[0]) for text in counted} == dict(verdicts)
+    table = texts(page, "#claims .counts tr")
+    heads_, alone, together = table
+    for name, before, after in zip(heads_[1:], alone[1:], together[1:], strict=True):
+        assert int(before) == (frames["claims"].verdict == name).sum()
+        assert int(after) == (frames["claims"].verdict_holm == name).sum()
+
+
+def test_the_advice_is_that_of_the_cells(opened, built):
+    """With a prompt: at every budget the row of the lowest mean, by cells chosen on validation, and its cost fits."""
+    _, frames, _ = built
+    page = opened().page
+    rows = page.eval_on_selector_all(
+        ".use tbody:first-of-type tr[data-p]",
+        "(rows) => rows.map((row) => [row.dataset.p, ...[...row.cells].map((cell) => cell.innerText)])",
+    )
+    assert rows
+    cells = frames["cells"]
+    for key, budget, _, fid, how, _ in rows:
+        sampler, steps = re.match(r"([\w-]+), (\d+) step", how).groups()
+        own = cells[(cells.paradigm == key) & (cells.sampler == sampler) & (cells.steps == int(steps))]
+        guidance = float(re.search(r"guidance ([\d.]+)", how)[1])
+        own = own[(own.guidance == guidance) & (own.arm == "")]
+        assert float(fid) == pytest.approx(own.fid.mean(), rel=6e-3)
+        assert budget == "any number" or own.nfe.max() <= int(budget.split()[0])
 
 
 def test_text_from_params_is_text(opened):
@@ -186,31 +240,75 @@ def figures_of(page, side: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def test_sliders_go_by_keyboard_and_show_the_cells_own_figures(opened, built):
+def test_each_sides_sliders_go_by_keyboard_and_show_the_cells_own_figures(opened, built):
     _, frames, params = built
     page = opened().page
     page.select_option("#left-paradigm", "sd1")
     page.select_option("#right-paradigm", "sd3")
-    page.focus("#steps")
+    before = page.inner_text("#right .pane-what")
+    page.focus("#left-steps")
     page.keyboard.press("Home")
-    assert page.get_attribute("#steps", "aria-valuetext") == "2 steps"
+    assert page.get_attribute("#left-steps", "aria-valuetext") == "2 steps"
     page.keyboard.press("ArrowRight")
-    assert page.get_attribute("#steps", "aria-valuetext") == "8 steps"
-    page.focus("#guidance")
+    assert page.get_attribute("#left-steps", "aria-valuetext") == "8 steps"
+    page.focus("#left-guidance")
     page.keyboard.press("End")
-    assert page.inner_text("#guidance-value") == "7.5"
+    assert page.inner_text("#left-guidance-value") == "7.5"
+    assert page.inner_text("#right .pane-what") == before, "each side has its own controls"
     cells = frames["cells"]
-    for side, key, sampler in (("left", "sd1", "ddim"), ("right", "sd3", "euler")):
-        own = cells[(cells.paradigm == key) & (cells.sampler == sampler) & (cells.steps == 8) & (cells.guidance == 7.5)]
-        assert own.arm.eq("").all() and len(own) == len(params.seeds)
-        assert float(figures_of(page, side)["FID"]) == pytest.approx(own.fid.mean(), abs=0.005)
-        assert page.is_visible(f"#{side} .cell")
-    page.focus("#steps")
+    own = cells[(cells.paradigm == "sd1") & (cells.sampler == "ddim") & (cells.steps == 8) & (cells.guidance == 7.5)]
+    assert own.arm.eq("").all() and len(own) == len(params.seeds)
+    assert float(figures_of(page, "left")["FID"]) == pytest.approx(own.fid.mean(), abs=0.005)
+    page.focus("#left-steps")
     page.keyboard.press("End")
-    assert "Not in this run: ddim has 2, 8, 20 steps." in page.inner_text("#left"), (
-        "a missing cell is said to be missing"
+    assert page.inner_text("#left .pane-what") == "ddim, 20 steps, guidance 1.25", "the nearest scale that exists"
+
+
+def test_every_stop_of_explore_exists_and_rows_open_at_their_chosen_cell(opened, built):
+    """Whatever is chosen of what the controls offer: no combination is missing, and every cell can be reached."""
+    frames = built[1]
+    page = opened().page
+    reached, chosen = page.evaluate(
+        """() => {
+        const data = JSON.parse(document.getElementById("data").textContent), reached = [], chosen = {};
+        const at = (name) => document.getElementById("left-" + name);
+        const set = (name, value) => {
+          at(name).value = value;
+          at(name).dispatchEvent(new Event(name === "paradigm" ? "change" : "input"));
+        };
+        const what = () => document.querySelector("#left .pane-what").textContent;
+        for (const key of Object.keys(data.paradigms)) {
+          set("paradigm", key);
+          chosen[key] = what();
+          for (const sampler of [...at("sampler").options].map((option) => option.value)) {
+            set("sampler", sampler);
+            for (let i = 0; i <= Number(at("steps").max); i++) {
+              set("steps", i);
+              for (let j = 0; j <= Number(at("guidance").max); j++) {
+                set("guidance", j);
+                const name = [at("sampler").value, at("steps-value").value, at("guidance-value").value].join("/");
+                reached.push([key + "/" + name, name in data.paradigms[key].cells && what().startsWith(sampler)]);
+              }
+            }
+          }
+        }
+        return [reached, chosen]; }"""
     )
-    assert page.is_hidden("#left .cell") and figures_of(page, "left") == {}
+    assert all(exists for _, exists in reached)
+    grid = frames["cells"][frames["cells"].arm == ""]
+    names = {cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in grid.itertuples()}
+    assert {name for name, _ in reached} == names
+    for row in frames["paradigms"].dropna(subset=["few_fid"]).itertuples():
+        scale = f"guidance {row.guidance:g}" if row.conditional else "unconditional"
+        assert chosen[row.paradigm] == f"{row.few_sampler}, {row.few_steps} steps, {scale}"
+
+
+def test_explores_digits_are_64_pixels_wide(opened):
+    page = opened().page
+    box = page.locator("#left .piece").first.bounding_box()
+    assert box["width"] == pytest.approx(64, abs=1) and box["height"] == pytest.approx(64, abs=1)
+    phone = opened(viewport={"width": 390, "height": 844}).page
+    assert phone.locator("#left .piece").first.bounding_box()["width"] == pytest.approx(64, abs=1)
 
 
 def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, built):
@@ -222,7 +320,7 @@ def test_every_cell_of_the_grid_can_be_opened_and_says_how_to_make_it(opened, bu
         const data = JSON.parse(document.getElementById("data").textContent), said = {};
         for (const [key, row] of Object.entries(data.paradigms)) for (const name of Object.keys(row.cells)) {
           const [sampler, steps, guidance] = name.split("/");
-          location.hash = "#explore?left=" + key + "/" + sampler + "&steps=" + steps + "&guidance=" + guidance;
+          location.hash = "#explore?left=" + [key, sampler, steps, guidance].join("/");
           dispatchEvent(new HashChangeEvent("hashchange"));
           said[key + "/" + name] = document.querySelector("#left .pane-command").textContent;
         }
@@ -273,7 +371,7 @@ def panes(page) -> list:
     return page.evaluate(
         """[...document.querySelectorAll(".pane")].map((pane) => [
             ...[".pane-name", ".pane-what", ".pane-command"].map((name) => pane.querySelector(name).textContent),
-            ...["class", "aria-label"].map((name) => pane.querySelector(".cell").getAttribute(name)),
+            pane.querySelector(".piece").className, pane.querySelector(".cell").getAttribute("aria-label"),
             pane.querySelector(".cell").style.getPropertyValue("--r").trim(),
             [...pane.querySelectorAll("tr")].map((row) => [...row.cells].map((cell) => cell.textContent)),
         ])"""
@@ -283,8 +381,7 @@ def panes(page) -> list:
 def test_explore_opens_with_the_script_as_without_it(opened):
     live, still = opened(), opened(java_script_enabled=False)
     shown = panes(live.page)
-    steps = [what.split(", ")[1] for _, what, *_ in shown]
-    assert len(shown) == 2 and shown[0] != shown[1] and steps[0] == steps[1], "the sliders set the steps of both"
+    assert len(shown) == 2 and shown[0] != shown[1]
     assert panes(still.page) == shown
 
 
@@ -294,13 +391,13 @@ def test_a_mangled_address_takes_nothing_from_the_page(opened):
     shown.page.click(".chip[data-p='sd3']")
     shown.page.evaluate("location.hash = '#%E0%A4%A'")
     assert shown.page.get_attribute(".chip[data-p='sd3']", "aria-pressed") == "true"
-    assert shown.page.inner_text("#frame-value") == "0.5" and shown.troubles == []
+    assert shown.troubles == []
 
 
 def test_where_every_training_failed_rows_open_nothing_and_the_rest_works(opened, barren):
     shown = opened(path=barren)
     page = shown.page
-    assert "every training failed" in page.inner_text("h1") and page.is_hidden("#controls")
+    assert "every training failed" in page.inner_text("h1") and page.locator(".pane").count() == 0
     page.evaluate("document.getElementById('rows').open = true")
     page.locator("#rows tbody tr[data-cell] td").first.click()
     page.select_option("#only", "sd3")
@@ -310,15 +407,26 @@ def test_where_every_training_failed_rows_open_nothing_and_the_rest_works(opened
 
 
 def test_the_address_keeps_the_view(opened):
-    view = "#explore?left=unet-eps/dpmpp-2m&right=sd3/euler&steps=20&guidance=1.25"
+    view = "#explore?left=unet-eps/dpmpp-2m/20/1.25&right=sd3/euler/20/1.25"
     page = opened(view).page
     assert page.input_value("#left-paradigm") == "unet-eps" and page.input_value("#left-sampler") == "dpmpp-2m"
     assert page.inner_text("#right .pane-what") == "euler, 20 steps, guidance 1.25"
-    page.focus("#steps")
+    page.focus("#right-steps")
     page.keyboard.press("ArrowLeft")
-    assert page.evaluate("location.hash") == view.replace("steps=20", "steps=8")
+    assert page.evaluate("location.hash") == view.replace("euler/20", "euler/8")
+    older = opened("#explore?left=unet-eps/dpmpp-2m&right=sd3/euler&steps=20&guidance=1.25").page
+    assert older.inner_text("#left .pane-what") == "dpmpp-2m, 20 steps, guidance 1.25", "links of older pages hold"
     nonsense = opened("#explore?left=nobody/ddim&right=sd3/nothing&steps=7&guidance=x")
     assert nonsense.troubles == [] and nonsense.page.input_value("#right-paradigm") == "sd3"
+    assert nonsense.page.inner_text("#right .pane-what").startswith("euler, 8 steps"), "the nearest that exists"
+
+
+def test_the_address_keeps_the_filter(opened):
+    page = opened("#rows?only=sd3&holds=euler+20").page
+    assert page.input_value("#only") == "sd3" and page.input_value("#holds") == "euler 20"
+    assert set(column(page, "#rows", "paradigm")) == {"sd3"} and page.is_visible("#rows table")
+    page.select_option("#only", "sd1")
+    assert page.evaluate("location.hash") == "#rows?only=sd1&holds=euler+20"
 
 
 def test_a_link_opens_what_it_names(opened, built):
@@ -327,7 +435,7 @@ def test_a_link_opens_what_it_names(opened, built):
     targets = page.eval_on_selector_all("a[href^='#']", "(links) => links.map((link) => link.getAttribute('href'))")
     assert len(targets) > 40
     assert [t for t in set(targets) if not page.evaluate("(id) => !!document.getElementById(id)", t[1:])] == []
-    assert page.locator("#claims .claims tbody tr").count() == len(built[1]["claims"])
+    assert page.locator("#claims details.claim").count() == len(built[1]["claims"])
 
 
 NAMES = {  # what the page calls the metrics of the claims
@@ -342,8 +450,9 @@ def test_every_claim_links_to_where_its_metric_is_shown(opened, built):
     parts = built[1]["claim_parts"]
     claims = built[1]["claims"]
     linked = page.eval_on_selector_all(
-        "#claims .claims tbody tr",
-        "(rows) => rows.map((row) => [...row.querySelectorAll('a')].map((a) => a.getAttribute('href').slice(1)))",
+        "#claims details.claim",
+        """(rows) => rows.map((row) =>
+            [row.id, ...[...row.querySelectorAll('a')].map((a) => a.getAttribute('href').slice(1))])""",
     )
     for claim, (card, *where) in zip(claims.itertuples(), linked, strict=True):
         assert card == f"claim-{claim.number}"
@@ -363,10 +472,12 @@ def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built)
     _, frames, _ = built
     page = opened().page
     labels = page.eval_on_selector_all(
-        "#cost figure:first-of-type svg [data-cell]", "(marks) => marks.map((mark) => mark.getAttribute('aria-label'))"
+        "#cost figure:first-of-type .panel:first-child svg [data-cell]",
+        "(marks) => marks.map((mark) => mark.getAttribute('aria-label'))",
     )
     cells = frames["cells"]
-    drawn = cells[(cells.arm == "") & (cells.status == "ok")]
+    alone = {key for key, row in built[2].paradigms.items() if row.role == "factor"}
+    drawn = cells[(cells.arm == "") & (cells.status == "ok") & ~cells.paradigm.isin(alone)]
     points = {cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in drawn.itertuples()}
     assert len(labels) == len(points) and all(re.search(r": FID [\d.]+ at network evaluations \d+", x) for x in labels)
     page.locator("#cost svg [data-cell][tabindex='0']").first.focus()
@@ -383,12 +494,12 @@ def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built)
 
 
 def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict[str, int]:
-    """How many marks each figure should have, counted in the tables."""
-    cells = frames["cells"]
+    """How many marks each chart should have, counted in the tables; rows for one factor alone stand in no chart."""
+    keys = [key for key, row in params.paradigms.items() if row.role != "factor"]
+    cells = frames["cells"][frames["cells"].paradigm.isin(keys)]
     grid = cells[(cells.arm == "") & (cells.status == "ok")]
     first = grid[grid.seed == 0]
     chosen = frames["paradigms"].set_index("paradigm").guidance
-    many = [key for key, row in params.paradigms.items() if len(row.samplers) > 1]
     solved = first[(first.guidance == first.paradigm.map(chosen)) & ~first.native.astype(bool)]
     own = {key: row.samplers[0] for key, row in params.paradigms.items()}
     swept = first[
@@ -398,44 +509,114 @@ def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict
     steps = effects.STEPS
     pairs = sum(len(effects.comparisons(frames["effects"], count)) for count in steps)
     links = sum(len(effects.chain(frames["effects"], count)) for count in steps)
-    known = {name: frames[name][frames[name].seed == 0].dropna(subset=[metric]) for name, metric in (
-        ("convergence", "fid"), ("noise_error", "x0_error"))}  # fmt: skip
-    chart = "FID against network evaluations", "FID against seconds per 1,000 images"
+    known = {name: frames[name][(frames[name].seed == 0) & frames[name].paradigm.isin(keys)].dropna(subset=[metric])
+             for name, metric in (("convergence", "fid"), ("noise_error", "x0_error"))}  # fmt: skip
+    asked = int((swept.guidance > 0).sum())
+    by_target = frames["paradigms"][frames["paradigms"].paradigm.isin(keys)].groupby("target").size()
+    words = {"t": "time t", "log_snr": "log-SNR"}
+    confused = frames["confusion"][frames["confusion"].paradigm.isin(keys)]
+    labels = {key: params.paradigms[key].label for key in keys}
     return {
-        **dict.fromkeys(chart, len(first)),
-        "FID against NFE by sampler, a panel a paradigm": int(solved.paradigm.isin(many).sum()),
-        "FID, recall and errors against guidance scale": 2 * len(swept) + 4 * int((swept.guidance > 0).sum()),
+        **dict.fromkeys(("FID against network evaluations", "FID against seconds per 1,000 images"), len(first)),
+        **{
+            f"FID against NFE by sampler, {labels[key]}": int((solved.paradigm == key).sum())
+            for key in keys
+            if len(params.paradigms[key].samplers) > 1 and (solved.paradigm == key).any()
+        },
+        **{f"{name} against guidance scale": len(swept) for name in ("FID", "recall")},
+        **{f"{name} against guidance scale": asked for name in figures.ADHERENCE.values()},
+        "Ratio of FID by factor": len(effects.in_short(frames["effects"], effects.SHORT)),
         "Ratios of FID as one factor after the other changes": links,
         "Ratios of FID between rows that differ in one factor": pairs,
-        "FID against training images and training seconds": 2 * len(known["convergence"]),
-        "Training loss against images seen, by target": frames["training"].paradigm.nunique(),  # a line each
-        "Error of x0 by time and by log-SNR": len(known["noise_error"]),
-        "Digits seen by digits asked for": len(frames["confusion"].groupby(["paradigm", "asked", "shown"])),
+        **{f"FID against training {x}": len(known["convergence"]) for x in ("images", "seconds")},
+        **{
+            f"Training loss of {target} against images seen": count for target, count in by_target.items()
+        },  # a line each
+        **{f"Error of x0 by {words[axis]}": len(rows) for axis, rows in known["noise_error"].groupby("axis")},
+        **{
+            f"{labels[key]}: digits seen by digits asked for": len(own.groupby(["asked", "shown"]))
+            for key, own in confused.groupby("paradigm")
+        },
     }
 
 
 def test_every_figure_has_a_mark_for_each_number_that_says_which(opened, built):
     page = opened().page
     found = page.evaluate(
-        """() => Object.fromEntries([...document.querySelectorAll("figure > .scroll > svg")].map((svg) => [
-            svg.getAttribute("aria-label"),
-            [...svg.querySelectorAll("[data-mark]")].map((mark) => mark.getAttribute("aria-label"))]))"""
+        """() => Object.fromEntries([...document.querySelectorAll(".panel svg, .forest")].map((chart) => [
+            chart.getAttribute("aria-label"),
+            [...chart.querySelectorAll("[data-mark]")].map((mark) => mark.getAttribute("aria-label"))]))"""
     )
-    assert {name: len(labels) for name, labels in found.items()} == marks_wanted(*built[1:])
+    assert {name: len(labels) for name, labels in found.items() if labels} == {
+        name: count for name, count in marks_wanted(*built[1:]).items() if count
+    }
     names = {row.label for row in built[2].paradigms.values()}
     for figure, labels in found.items():
         assert not any("[" in label for label in labels), figure
-        # two panels may say the same, as the effects of best and of few evaluations where the best is of few
-        assert len(set(labels)) == len(labels) or "Ratios" in figure, figure
-        if "by sampler" not in figure and "Ratios" not in figure:
+        assert len(set(labels)) == len(labels), figure
+        if "by sampler" not in figure and "Ratio" not in figure:
             assert all(label.split(": ")[0].split(", ")[0] in names for label in labels), figure
+
+
+# Of what is shown: Vega lays out every tick and makes those that would touch invisible.
+LABELS = """(chart, name) => [...chart.querySelectorAll(name)]
+    .filter((text) => text.textContent.trim() && getComputedStyle(text).opacity > 0).map((text) => {
+    const box = text.getBoundingClientRect();
+    return [text.textContent, box.x, box.y, box.width, box.height]; })"""
+
+
+def collisions(labels: list[tuple[str, float, float, float, float]]) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes overlap by more than a hair."""
+    found = []
+    for index, (one, x, y, width, height) in enumerate(labels):
+        for other, x2, y2, width2, height2 in labels[index + 1 :]:
+            across = min(x + width, x2 + width2) - max(x, x2)
+            down = min(y + height, y2 + height2) - max(y, y2)
+            if across > 2 and down > 0.35 * min(height, height2):
+                found.append((one, other))
+    return found
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_labels_in_charts_do_not_overlap_and_can_be_read(opened, width):
+    """Text of at least 11 pixels, on a phone too, and no label on another."""
+    page = opened(viewport={"width": width, "height": 860}).page
+    charts_ = [chart for chart in page.locator(".panel svg").all() if chart.is_visible()]
+    assert len(charts_) > 10
+    for chart in charts_:
+        labels = [tuple(label) for label in chart.evaluate(LABELS, "text") if label[0] != "\u25b2"]  # which is a mark
+        assert labels and collisions(labels) == [], chart.get_attribute("aria-label")
+        scale = chart.evaluate("(svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width")
+        sizes = chart.evaluate(
+            "(svg) => [...svg.querySelectorAll('text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
+        )
+        assert min(sizes) * scale >= 11, (chart.get_attribute("aria-label"), min(sizes), scale)
+    for axis in page.locator(".f-axis").all():
+        assert collisions([tuple(tick) for tick in axis.evaluate(LABELS, "i")]) == []
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("body *")]
+            .filter((e) => [...e.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())
+                && !e.closest("svg, script, style") && e.checkVisibility())
+            .map((e) => [parseFloat(getComputedStyle(e).fontSize), e.className]).filter(([size]) => size < 11)"""
+    )
+    assert small == []
+
+
+def test_panels_of_a_phone_stand_one_under_the_other(opened):
+    page = opened(viewport={"width": 390, "height": 844}).page
+    for panels in page.locator(".panels:not(.small)").all():
+        boxes = [panel.bounding_box() for panel in panels.locator(".panel").all() if panel.is_visible()]
+        assert all(one["y"] + one["height"] <= other["y"] + 1 for one, other in itertools.pairwise(boxes))
+        assert all(box["width"] <= 390 for box in boxes)
+    page.evaluate("scrollTo(0, 5000)")
+    assert page.locator("nav").bounding_box()["y"] == pytest.approx(0, abs=1), "the menu stays"
 
 
 @pytest.mark.parametrize("section", ["cost", "guidance-trade", "effects", "training", "noise", "confusion"])
 def test_marks_are_reached_by_keyboard_and_show_their_name(opened, section):
     shown = opened()
     page = shown.page
-    chart = page.locator(f"#{section} figure svg").first
+    chart = page.locator(f"#{section} .panel svg, #{section} .forest").first
     chart.locator("[data-mark][tabindex='0']").focus()
     said = set()
     for _ in range(3):
@@ -454,7 +635,7 @@ def test_rows_open_their_cell(opened):
     cell = row.get_attribute("data-cell")
     row.get_by_role("button").click()
     assert page.input_value("#left-paradigm") == cell.split("/")[0]
-    assert page.evaluate("location.hash").startswith(f"#explore?left={'/'.join(cell.split('/')[:2])}&")
+    assert page.evaluate("location.hash").startswith(f"#explore?left={cell}&")
 
 
 def column(page, table: str, name: str) -> list[str]:
@@ -583,25 +764,32 @@ ENDS = {  # the small print of a column of the summary
 
 
 def test_the_claims_say_what_the_csv_does(opened, built):
-    """Verdict, effect and interval of every claim as printed; a log ratio as the factor that it stands for."""
+    """Verdicts, effect and interval of every claim as printed; a log ratio as the factor that it stands for."""
     with (built[0].parent / "tables/claims.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     with (built[0].parent / "tables/claim_parts.csv").open(newline="") as handle:
         parts = list(csv.DictReader(handle))
     page = opened().page
-    shown = texts(page, "#claims .claims tbody tr")
+    shown = page.eval_on_selector_all(
+        "#claims details.claim",
+        """(rows) => rows.map((row) => ["c-title", "c-effect", "c-alone", "c-holm", "c-criterion", "c-among"]
+            .map((name) => (row.querySelector("." + name) || { textContent: "" }).textContent.trim()))""",
+    )
     assert len(shown) == len(rows) > 10
 
     def spelled(value: str, unit: str) -> float:
         return math.exp(float(value)) if unit == "log ratio" else float(value)
 
-    for (title, verdict, effect, needs, _), row in zip(shown, rows, strict=True):
-        assert title == f"{row['number']}. {row['title']}" and verdict.split(maxsplit=1)[1] == row["verdict"]
-        effect, _, chosen = effect.partition(")")
+    for (title, effect, alone, holm, needs, among), row in zip(shown, rows, strict=True):
+        assert title == f"{row['number']}. {row['title']}"
+        verdict = alone.removesuffix(" fragile")
+        assert verdict.split(maxsplit=1)[1] == row["verdict"]
+        assert alone.endswith("fragile") == (row["fragile"] == "True"), title
+        assert holm == "same" if row["verdict_holm"] == row["verdict"] else holm.endswith(row["verdict_holm"]), title
         deciding = sum(part["claim"] == row["claim"] and part["decides"] == "True" for part in parts)
         several = deciding > 1 and row["part"] != ""
         weakest = "weakest" if row["combine"] == "all" else "strongest"
-        assert chosen.strip() == (f"{weakest} of {deciding}" if several else ""), title
+        assert among == (f"{weakest} of {deciding}" if several else ""), title
         printed = [float(text) for text in re.findall(r"-?[\d.]+", effect)]
         values = [spelled(row[name], row["unit"]) for name in ("effect", "low", "high") if row[name]]
         assert printed == pytest.approx(values, rel=6e-3, abs=1e-6), (title, effect)
@@ -611,6 +799,22 @@ def test_the_claims_say_what_the_csv_does(opened, built):
             assert float(bar[1]) == pytest.approx(spelled(margin, row["unit"]), rel=6e-3)
         else:
             assert needs == "" and not row["margin"], title
+
+
+def test_the_forest_of_claims_shows_each_effect_on_its_side_of_the_margin(opened, built):
+    page = opened().page
+    claims_ = {row.number: row for row in built[1]["claims"].itertuples()}
+    drawn = page.eval_on_selector_all(
+        "#claims details.claim",
+        """(rows) => rows.filter((row) => row.querySelector("summary .f-mean")).map((row) => {
+            const places = (name) => [...row.querySelectorAll("summary " + name)].map((e) => parseFloat(e.style.left));
+            return [row.id, places(".f-mean")[0], places(".f-one")[0], places(".f-bound").sort((a, b) => a - b)]; })""",
+    )
+    assert drawn
+    for name, mean, zero, bounds in drawn:
+        row = claims_[int(name.removeprefix("claim-"))]
+        assert (mean > zero) == (row.effect > 0) or row.effect == 0, name
+        assert (mean < bounds[0]) == (row.effect < -row.margin), name
 
 
 def test_a_paradigm_is_highlighted_everywhere_and_let_go(opened):
@@ -625,17 +829,32 @@ def test_a_paradigm_is_highlighted_everywhere_and_let_go(opened):
     assert chip.get_attribute("aria-pressed") == "false"
 
 
-def test_the_denoising_is_scrubbed_by_hand_and_never_plays(opened, built):
+PLACE = "getComputedStyle(document.querySelector('.film .frame')).backgroundPositionY"
+
+
+def test_the_denoising_plays_by_itself_and_can_be_stopped(opened):
     page = opened().page
-    place = "getComputedStyle(document.querySelector('.film .frame')).backgroundPositionY"
+    page.locator("#denoising").scroll_into_view_if_needed()
+    first = page.evaluate(PLACE)
+    page.wait_for_function(f"{PLACE} !== '{first}'")
+    assert page.inner_text("#play") == "Pause"
+    page.click("#play")
+    stopped = page.evaluate(PLACE)
+    page.wait_for_timeout(600)
+    assert page.evaluate(PLACE) == stopped and page.inner_text("#play") == "Play"
+
+
+def test_the_denoising_stands_still_where_motion_is_not_wanted_and_is_scrubbed_by_hand(opened):
+    page = opened(reduced_motion="reduce").page
+    page.locator("#denoising").scroll_into_view_if_needed()
     page.focus("#frame")
     page.keyboard.press("Home")
     assert page.get_attribute("#frame", "aria-valuetext") == "t = 1"
-    first = page.evaluate(place)
-    page.wait_for_timeout(300)
-    assert page.evaluate(place) == first, "no autoplay"
+    first = page.evaluate(PLACE)
+    page.wait_for_timeout(700)
+    assert page.evaluate(PLACE) == first, "no autoplay"
     page.keyboard.press("End")
-    assert page.get_attribute("#frame", "aria-valuetext") == "t = 0" and page.evaluate(place) != first
+    assert page.get_attribute("#frame", "aria-valuetext") == "t = 0" and page.evaluate(PLACE) != first
     assert "the training failed" in page.inner_text("#denoising .film[data-p='dit']")
 
 
@@ -644,7 +863,8 @@ def test_without_javascript_all_but_exploring_is_there(opened):
     page = shown.page
     assert page.locator("figure svg").count() >= 8 and page.is_visible("#cost figure svg")
     assert page.is_visible("#summary .strip") and page.is_visible("#denoising .still")
-    assert page.is_visible("#left .cell") and page.is_hidden("#controls") and page.is_hidden(".chips")
+    assert page.locator(".forest").first.is_visible() and page.is_visible("#claims details.claim")
+    assert page.is_visible("#left .cell") and page.is_hidden("#left form") and page.is_hidden(".chips")
     assert "needs JavaScript" in page.inner_text("#explore")
 
 
@@ -658,7 +878,7 @@ def test_on_paper_everything_is_open_and_nothing_is_a_control(opened, tmp_path):
     pages = max(map(int, re.findall(rb"/Count (\d+)", paper)))
     assert 5 <= pages <= 60
     page.emulate_media(media="print")
-    assert page.is_hidden("nav") and page.is_hidden("#controls") and page.is_visible("#denoising .still")
+    assert page.is_hidden("nav") and page.is_hidden("#left form") and page.is_visible("#denoising .still")
     assert "left out on paper" in page.inner_text("#cells"), "whose rows would be most of the pages"
     page.evaluate("document.querySelector('#rows').open = true")
     assert page.is_visible("#rows tbody tr") and page.is_hidden("#cells > .paper"), "who opened them wants them"
@@ -666,7 +886,7 @@ def test_on_paper_everything_is_open_and_nothing_is_a_control(opened, tmp_path):
     assert page.evaluate("document.querySelector('#rows table').scrollWidth") <= 1032, "A4 across holds every column"
     still = opened(java_script_enabled=False)
     still.page.emulate_media(media="print")
-    part = still.page.locator(".card .part").first
+    part = still.page.locator(".claim .part").first
     assert part.bounding_box()["height"] > 20, "details are open on paper without the script too"
 
 

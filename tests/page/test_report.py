@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import itertools
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from invented import invented
 
 from diffbench import runs
-from diffbench.report import charts, effects, figures, finding, page, sections
+from diffbench.report import charts, effects, figures, finding, page, sections, sprites
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
 
@@ -42,9 +44,10 @@ def test_nothing_is_loaded_from_anywhere(named):
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
     assert outside == []
-    charts = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "effects", "confusion")
-    assert html.count('<svg role="group"') == len(charts) == len(figures.figures(invented(named), named))
-    assert html.count("data:image/png;base64,") == 3 * len(named.paradigms)
+    charts_ = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "confusion")
+    found = figures.figures(invented(named), named)
+    assert set(found) == set(charts_) and html.count('<svg role="group"') == sum(map(len, found.values()))
+    assert html.count("data:image/png;base64,") == 3 * len(named.paradigms) + 1, "and that of real images"
 
 
 def test_the_same_tables_give_the_same_bytes(named):
@@ -60,7 +63,10 @@ def test_every_cell_and_its_number_are_on_the_page(named):
     for row in grid.itertuples():
         assert f"FID {finding.number(row.fid)}, NFE {row.nfe}" in html
     assert html.count('<span class="strip half s') == 2 * len(grid), "two rows of five for each cell"
-    assert html.count('<span class="strip s') == len(arms) + len(named.paradigms), "one for each arm and row"
+    strips = len(arms) + 2 * len(named.paradigms)
+    assert html.count('<span class="strip s') == strips, (
+        "one for each arm, each row, and each row beside its neighbours"
+    )
     assert len(arms) and all(f'<th scope="row">{arm}<' in html for arm in arms.arm)
     assert "Smoke run: do not cite" in html
     assert "not comparable with Inception FID" in html
@@ -112,7 +118,7 @@ def test_real_images_stand_beside_the_values(named):
     floor = store.real_test_row(frames["floors"])
     rows = re.findall(r'<tr class="floor"><th scope="row">real test images.*?</tr>', html, re.DOTALL)
     arms = frames["arms"].paradigm.nunique()
-    assert len(rows) == 3 + arms, "the last is that of all cells"
+    assert len(rows) == 4 + arms, "the last is that of all cells"
     for column in schema.SCORES:
         assert f"<td>{finding.number(floor[column.name])}</td>" in rows[-1], column.name
     assert "real images 0.500" in html, "beside the cells that Explore opens with"
@@ -157,8 +163,8 @@ def frames_for(fids: dict[str, list[float]]):
         ({"a": [1.0, 1.1, 1.05], "b": [9.0, 9.9, 9.4]}, "A comes closest to the real digits: FID 1.05 with 10 network"),
         (
             {"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0]},
-            "No row is proved best: A has the lowest mean, FID 2.00 with 10 network evaluations, but its 3 seeds do "
-            "not prove B (2.17) worse; real test digits score 1.00.",
+            "No row is proved best: A has the lowest mean, FID 2.00 with 10 network evaluations. 3 seeds are too few "
+            "to rank it above B (2.17; better on 2 of 3 seeds, p = 0.78); real test digits score 1.00.",
         ),
         ({"a": [1.0], "b": [9.0]}, "A has the lowest FID, 1.00, on one seed, which decides nothing; "),
         # one row that kept a single seed hides nothing of what the others decide, be it behind or in front of them
@@ -169,8 +175,9 @@ def frames_for(fids: dict[str, list[float]]):
         ),
         (
             {"a": [1.0, 3.0, 2.0], "b": [2.0, 1.5, 3.0], "c": [0.5]},
-            "No row is proved best: A has the lowest mean, FID 2.00 with 10 network evaluations, but its 3 seeds do "
-            "not prove B (2.17) worse; real test digits score 1.00; C has too few seeds to compare.",
+            "No row is proved best: A has the lowest mean, FID 2.00 with 10 network evaluations. 3 seeds are too few "
+            "to rank it above B (2.17; better on 2 of 3 seeds, p = 0.78); real test digits score 1.00; C has too few "
+            "seeds to compare.",
         ),
         ({"a": [1.0, 1.1, 1.05]}, "A comes closest to the real digits"),
     ],
@@ -229,8 +236,8 @@ def test_cells_of_fewer_seeds_do_not_make_the_front():
 
 def test_a_native_cell_of_another_sampler_stands_off_the_line(workplace, monkeypatch):
     params, drawn = runs.load("digits"), {}
-    monkeypatch.setattr(figures.charts, "lines", lambda data, labels, x, *rest, **options: drawn.setdefault(x, data))
-    figures.cost_charts(invented(params), params, 0.5)
+    monkeypatch.setattr(figures.charts, "lines", lambda data, looks, x, *rest, **options: drawn.setdefault(x, data))
+    figures.cost_charts(invented(params), params, 0.5, "nfe", 100, 100)
     own = {key: row.samplers[0] for key, row in params.paradigms.items()}
     data = drawn["nfe"]
     assert (data.apart == (data.sampler != data.paradigm.map(own))).all() and data.apart.any()
@@ -246,7 +253,9 @@ def test_a_sampler_may_be_called_what_python_allows():
 
 
 def test_effects_in_words_give_the_numbers_of_the_table():
-    rows = pd.DataFrame({"steps": [8, 8], "ratio": [0.51234, 2.0], "low": [0.4, None], "high": [0.6, None]})
+    rows = pd.DataFrame(
+        {"steps": [8, 8], "ratio": [0.51234, 2.0], "low": [0.4, None], "high": [0.6, None], "seeds": "{}"}
+    )
     found = effects.shown(rows, ["one thing", "another"])
     assert list(found.comparison) == ["one thing", "another"] and list(found.ratio) == [0.51234, 2.0]
     assert list(found.text) == [
@@ -263,10 +272,66 @@ def test_the_grid_of_networks_and_objectives_shows_the_best_cells_of_the_table(w
     assert found["rows"]["dit"]["velocity"]["few"] == by_id.few_fid["dit-velocity"]
 
 
+def looks_of(name):
+    params = runs.load(name)
+    return params, charts.looks(params)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_colour_is_the_objective_outline_the_network_and_no_two_rows_look_alike(name, workplace):
+    params, found = looks_of(name)
+    for one, row in params.paradigms.items():
+        for other, that in params.paradigms.items():
+            same = row.target == that.target
+            assert (found[one]["colour"] == found[other]["colour"]) == same
+            assert (found[one]["dash"] == found[other]["dash"]) == (row.network == that.network)
+            alike = all(found[one][part] == found[other][part] for part in ("colour", "path"))
+            both = {row.role, that.role}
+            assert not alike or one == other or "factor" in both or name == "mnist", (one, other)
+
+
+@given(st.lists(st.floats(0, 200), min_size=1, max_size=14))
+def test_labels_are_spread_without_changing_their_order(wanted):
+    found = charts.spread(wanted, 15, 0, 230)
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    placed = [found[index] for index in order]
+    assert all(after - before >= 15 - 1e-6 for before, after in itertools.pairwise(placed))
+    assert placed[0] >= -1e-6 and placed[-1] <= 230 + 1e-6
+    if all(b - a >= 15 for a, b in itertools.pairwise(sorted(wanted))):
+        assert found == pytest.approx(wanted), "what has room stays where it is"
+
+
+def test_a_bad_cell_leaves_the_frame_and_says_so(named):
+    frames = invented(named)
+    bad = (frames["cells"].paradigm == "sd1") & (frames["cells"].steps == 2)
+    frames["cells"].loc[bad, "fid"] = 9999.0
+    html = page.render(frames, named)
+    assert re.search(r"SD1-style, [^\"]*: FID 9999 at network evaluations \d+, above the frame", html)
+    assert "\u25b2" in html
+
+
+def test_the_nearest_training_image_is_found_and_a_copy_shows_itself():
+    generator = np.random.default_rng(3)
+    among = generator.integers(0, 256, (60, 8, 8), np.uint8)
+    wanted = np.array([5, 59, 0])
+    assert list(sprites._nearest(sprites.greys(among[wanted]), among, chunk=7)) == list(wanted)
+
+
+def test_a_run_is_not_held_against_its_own_copy(named):
+    frames = invented(named)
+    named_run = store.frame("provenance", [{"key": "run", "value": "smoke"}])
+    frames["provenance"] = pd.concat([named_run, frames["provenance"]], ignore_index=True)
+    store.write(REFERENCES / "smoke-somewhere/tables", frames)
+    html = page.render(frames, named)
+    assert "This run is the committed reference smoke-somewhere itself" in html
+    assert "to the last digit" not in html
+    again = frames | {"cost": frames["cost"].assign(seconds_per_1000=frames["cost"].seconds_per_1000 * 1.01)}
+    assert "are the same to the last digit" in page.render(again, named), "another run that agrees"
+
+
 def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures.charts, "confusion", lambda data, name: drawn.append((name, data)))
-    monkeypatch.setattr(figures.charts, "beside", lambda parts, columns: None)
     monkeypatch.setattr(figures.charts, "svg", lambda chart, name: "")
     figures.confusion_figure(invented(named), named)
     assert len(drawn) == sum(row.conditional for row in named.paradigms.values())

@@ -4,9 +4,9 @@ import json
 import math
 
 import pandas as pd
-from markupsafe import Markup, escape
 
-from diffbench.report.finding import DASH, number, tally
+from diffbench.report.effects import Axis, drawn, margins
+from diffbench.report.finding import DASH, counts, number, tally
 
 ICONS = {
     "supported": "\u2713",
@@ -23,7 +23,6 @@ BY_METRIC = {
     "cost": ("fid", "nfe", "seconds_per_1000"),
     "guidance-trade": ("recall", "digit_error", "weight_error", "slant_error", "joint_error"),
 }
-WIDTH, HEIGHT, EDGE = 300, 46, 10  # of a dot plot, in pixels
 TESTS = {
     "difference": "better by more than the margin",
     "noninferior": "worse by no more than the margin",
@@ -65,30 +64,22 @@ def among(claim: dict, parts: list[dict]) -> str:
     return f"{'strongest' if claim['combine'] == 'any' else 'weakest'} of {deciding}" if deciding > 1 else ""
 
 
-def plot(row: dict, effects: list[float]) -> Markup:
-    """Every seed as a dot over the mean's 90% interval, with 0 (solid) and the margins (dashed), as SVG."""
-    marks = bounds(row["test"], row["margin"])
-    span = [*effects, row["low"], row["high"], 0.0, *marks]
-    span = [value for value in span if not pd.isna(value)]
-    low, high = min(span), max(span)
-    scale = (WIDTH - 2 * EDGE) / ((high - low) or 1.0)
+def in_margins(row: dict, seeds: list[float]) -> dict[str, float | list[float]]:
+    """An effect, its interval and the seeds' effects in units of the margin."""
+    return {name: row[name] / row["margin"] for name in ("effect", "low", "high")} | {
+        "seeds": [value / row["margin"] for value in seeds]
+    }
 
-    def x(value: float) -> str:
-        return f"{EDGE + (value - low) * scale:.1f}"
 
-    words = f"Effects by seed: {', '.join(effect_text(value, row['unit']) for value in effects)}"
-    if not pd.isna(row["low"]):
-        words += f"; 90% interval {effect_text(row['low'], row['unit'])} to {effect_text(row['high'], row['unit'])}"
-    parts = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="4" y2="42"/>']
-    parts += [f'<line class="bound" x1="{x(mark)}" x2="{x(mark)}" y1="4" y2="42"/>' for mark in marks if mark]
-    if not pd.isna(row["low"]):
-        parts.append(f'<line class="span" x1="{x(row["low"])}" x2="{x(row["high"])}" y1="32" y2="32"/>')
-        parts.append(f'<circle class="mean" cx="{x(row["effect"])}" cy="32" r="4"/>')
-    parts += [f'<circle class="seed" cx="{x(value)}" cy="15" r="4"/>' for value in effects]
-    return Markup(  # numbers of our own making; the words are escaped
-        f'<svg class="dots" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{escape(words)}">{"".join(parts)}</svg>'
+def marks(row: dict, seeds: list[float], axis: Axis) -> dict:
+    """Where the interval, the mean and every seed of an effect stand on the axis of margins."""
+    words = (
+        f"{effect_text(row['effect'], row['unit'])}; by seed {', '.join(effect_text(v, row['unit']) for v in seeds)}"
     )
+    if not pd.isna(row["low"]):
+        words += f"; 90% interval {interval_words(row)}"
+    own = in_margins(row, seeds)
+    return drawn(axis, own["effect"], own["low"], own["high"], own["seeds"], words) | {"test": row["test"]}
 
 
 def needed(row: dict) -> str:
@@ -100,12 +91,20 @@ def needed(row: dict) -> str:
     return f"about {int(row['seeds_needed']):,} seeds would be needed, if the mean seen is the truth"
 
 
-def comparison(row: dict) -> dict:
+def effects_of(row: dict) -> list[float]:
+    """The effect of each seed that has one."""
+    return [entry["effect"] for entry in json.loads(row["seeds"]) if entry["effect"] is not None]
+
+
+def can_draw(row: dict) -> bool:
+    """Whether a part has an effect on several seeds and a margin to hold it against."""
+    return len(effects_of(row)) > 1 and not pd.isna(row["effect"]) and not pd.isna(row["margin"]) and row["margin"] > 0
+
+
+def comparison(row: dict, axis: Axis) -> dict:
     """A part as the template shows it."""
     seeds = json.loads(row["seeds"])
-    effects = [entry["effect"] for entry in seeds if entry["effect"] is not None]
     unit = row["unit"]
-    drawn = len(effects) > 1 and not pd.isna(row["effect"])
     return row | {
         "icon": ICONS.get(row["verdict"], ""),
         "asks": TESTS[row["test"]],
@@ -115,7 +114,7 @@ def comparison(row: dict) -> dict:
         "detectable_text": "" if pd.isna(row["detectable"]) else effect_text(row["detectable"], unit),
         "seeds_text": ", ".join(f"{entry['seed']}: {effect_text(entry['effect'], unit)}" for entry in seeds),
         "needed": needed(row),
-        "plot": plot(row, effects) if drawn else "",
+        "marks": marks(row, effects_of(row), axis) if can_draw(row) else None,
     }
 
 
@@ -137,11 +136,13 @@ def evidence(part: dict) -> str:
 
 
 def section(frames: dict[str, pd.DataFrame]) -> dict:
-    """What the template needs: the count of verdicts, and the claims in order with their parts."""
+    """What the template needs: the verdicts counted, the axis, and the claims in order with their parts."""
     parts = frames["claim_parts"].to_dict("records")
+    able = [in_margins(row, effects_of(row)) for row in parts if can_draw(row)]
+    axis = margins([value for own in able for value in (own["effect"], *own["seeds"])])
     cards = []
     for claim in frames["claims"].to_dict("records"):
-        own = [comparison(row) for row in parts if row["number"] == claim["number"]]
+        own = [comparison(row, axis) for row in parts if row["number"] == claim["number"]]
         shown = [row for row in own if row["part"] == claim["part"]] or own[:1]
         cards.append(
             claim
@@ -156,8 +157,14 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "evidence": evidence(shown[0]) if shown else "",
                 "among": among(claim, parts) if claim["part"] else "",
                 "criterion": criterion(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
+                "marks": shown[0]["marks"] if shown else None,
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }
         )
-    return {"tally": tally(frames["claims"]), "cards": cards}
+    bounds_ = {"zero": axis.at(0), "below": axis.at(-1), "above": axis.at(1)}
+    fragile = [card["number"] for card in cards if card["fragile"]]
+    return {
+        "tally": tally(frames["claims"]), "counts": counts(frames["claims"]), "cards": cards, "axis": axis,
+        "fragile": fragile, "icons": ICONS, **bounds_,
+    }  # fmt: skip

@@ -1,13 +1,21 @@
-"""What one factor buys at equal steps: the table of effects in words."""
+"""What one factor buys at equal steps: the table of effects in words and as forest plots that a phone can show.
 
+A forest plot is an axis and rows of marks at percentages of its width, which the page draws without a picture.
+"""
+
+import json
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 
+from diffbench.report.finding import NAMES, number
 from diffbench.tables.factors import ALL, BUNDLE, Setting
 
-NETWORKS = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}
+NETWORKS = NAMES
 STEPS = (2, 8, 20)  # that every preset has
+SHORT = 8  # the step count of the first screen
 # The order was fixed before a run was looked at: what training sees, what sampling sees, what is predicted, the path.
 CHAIN = {
     "density": "noise levels in training: flow's instead of VP's",
@@ -15,6 +23,13 @@ CHAIN = {
     "target": "target: velocity instead of eps",
     "path": "path: straight instead of VP",
     ALL: "all four together",
+}
+IN_SHORT = {
+    "density": "noise levels in training",
+    "grid": "noise levels in sampling",
+    "target": "target: velocity, not eps",
+    "path": "path: straight, not VP",
+    ALL: "objective: all four",
 }
 
 
@@ -93,4 +108,154 @@ def shown(rows: pd.DataFrame, words: Iterator[str] | list[str]) -> pd.DataFrame:
         f"{row.comparison}, {row.steps} steps: FID times {row.ratio:.3g}{span}"
         for row, span in zip(rows.itertuples(), spans, strict=True)
     ]
-    return rows.assign(text=texts)[["comparison", "ratio", "low", "high", "text"]]
+    return rows.assign(text=texts)[["comparison", "ratio", "low", "high", "seeds", "text"]]
+
+
+def in_short(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """The factors of an objective in one network and the networks under each objective, as ``shown`` gives them.
+
+    Args:
+        effects: the table of that name.
+    """
+    linked = chain(effects, steps)
+    own = comparisons(effects, steps)
+    if linked.empty:
+        linked = own[own.factor == ALL]
+        words = [f"objective: velocity, not eps ({network_name(row.with_network)})" for row in linked.itertuples()]
+    else:
+        words = [IN_SHORT[factor] for factor in linked.factor]
+    networks = own[own.factor == "network"]
+    names = [
+        f"network: {network_name(row.newer)}, not {network_name(row.older)} ({row.with_target})"
+        for row in networks.itertuples()
+    ]
+    rows = pd.concat([linked, networks])
+    return shown(rows, [*words, *names]) if len(rows) else effects.head(0)
+
+
+NICE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis on which a value has a place in per cent of its width.
+
+    Attributes:
+        ticks: places and texts.
+        low, high: what the ends stand for.
+        kind: "log", or "margins" for a scale that is even near 0 and logarithmic far from it.
+    """
+
+    ticks: tuple[tuple[float, str], ...]
+    low: float
+    high: float
+    kind: str = "log"
+
+    def _even(self, value: float) -> float:
+        return math.log(value) if self.kind == "log" else math.asinh(value)
+
+    def at(self, value: float) -> float:
+        """The place of a value; of one beyond an end, that end."""
+        low, high = self._even(self.low), self._even(self.high)
+        place = (self._even(min(max(value, self.low), self.high)) - low) / (high - low)
+        return round(2 + 96 * place, 2)
+
+    def beyond(self, value: float) -> str:
+        """Which end a value lies beyond, if any."""
+        return "left" if value < self.low else "right" if value > self.high else ""
+
+
+def ratios(values: list[float], most: float = 20, few: bool = False) -> Axis:
+    """A logarithmic axis for ratios with 1 on it; it ends at most at 1 / most and most.
+
+    Args:
+        few: three ticks at most, for a narrow column.
+    """
+    known = [value for value in values if not pd.isna(value) and value > 0] + [1.0]
+    low, high = max(min(known) / 1.1, 1 / most), min(max(known) * 1.1, most)
+    low, high = min(low, 0.9), max(high, 1.1)
+    inside = [value for value in NICE if low <= value <= high]
+    if len(inside) < 2:
+        inside = [value for value in (0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.4) if low <= value <= high]
+    axis = Axis((), low, high)
+    inside = thinned({value: axis.at(value) for value in inside}, 1, 25 if few else 13)
+    return Axis(tuple((axis.at(value), f"\u00d7{value:g}") for value in inside), low, high)
+
+
+def thinned(places: dict[float, float], kept: float, least: float) -> list[float]:
+    """The values whose places are at least so far apart that their texts do not touch, one of them always kept.
+
+    Args:
+        places: of each value.
+    """
+    found = [kept]
+    for value in sorted(places, key=lambda value: -abs(places[value] - places.get(kept, 50))):
+        if all(abs(places[value] - places.get(other, 50)) >= least for other in found):
+            found.append(value)
+    return sorted(found)
+
+
+def margins(values: list[float], most: float = 30) -> Axis:
+    """An axis for effects in units of their margin, with 0 in the middle."""
+    known = [abs(value) for value in values if not pd.isna(value)] + [2.0]
+    end = min(max(known) * 1.1, most)
+    axis = Axis((), -end, end, "margins")
+    inside = [value for value in (-10, -3, -1, 0, 1, 3, 10) if abs(value) <= end]
+    return Axis(tuple((axis.at(value), f"{value:+g}" if value else "0") for value in inside), -end, end, "margins")
+
+
+def drawn(axis: Axis, mean: float, low: float, high: float, seeds: list[float], words: str) -> dict:
+    """A row's marks: the mean, its interval and every seed, with what they say in words."""
+    marks: dict = {"words": words, "mean": None, "span": None, "seeds": [axis.at(value) for value in seeds]}
+    if not pd.isna(mean):
+        marks |= {"mean": axis.at(mean), "beyond": axis.beyond(mean)}
+    if not pd.isna(low) and not pd.isna(high):
+        left, right = axis.at(low), axis.at(high)
+        marks["span"] = (left, round(right - left, 2))
+    return marks
+
+
+def _ratio_forest(panels: dict[int, pd.DataFrame], few: bool) -> dict:
+    """Ratios of FID, a row a comparison and a column a step count, on one axis."""
+    values = [float(value) for rows in panels.values() for name in ("ratio", "low", "high") for value in rows[name]]
+    axis = ratios(values, few=few)
+    names = list(dict.fromkeys(words for rows in panels.values() for words in rows.comparison))
+    by_words = {steps: {row.comparison: row for row in rows.itertuples()} for steps, rows in panels.items()}
+    lines = []
+    for words in names:
+        cells = []
+        for steps in panels:
+            row = by_words[steps].get(words)
+            if row is None:
+                cells.append(None)
+                continue
+            seeds = list(json.loads(row.seeds).values())
+            said = drawn(axis, row.ratio, row.low, row.high, seeds, row.text)
+            proved = not pd.isna(row.low) and not row.low <= 1 <= row.high
+            cells.append(said | {"value": f"\u00d7{number(row.ratio)}", "proved": proved})
+        lines.append({"label": words, "cells": cells})
+    return {"axis": axis, "steps": list(panels), "rows": lines, "one": axis.at(1.0)}
+
+
+def effect_forests(table: pd.DataFrame) -> dict[str, dict]:
+    """What each factor buys: one after the other, in pairs of rows, and both in short at one step count.
+
+    Args:
+        table: that of effects.
+    """
+    found = {}
+    chains = {steps: chain(table, steps) for steps in STEPS}
+    whole = all(len(rows) for rows in chains.values())
+    if whole:
+        panels = {steps: shown(rows, [CHAIN[f] for f in rows.factor]) for steps, rows in chains.items()}
+        found["factors"] = _ratio_forest(panels, few=True)
+    pairs = {steps: comparisons(table, steps) for steps in STEPS}
+    worded = {
+        steps: shown(rows, [words_of(row) for _, row in rows.iterrows()]) for steps, rows in pairs.items() if len(rows)
+    }
+    if worded:
+        found["effects"] = _ratio_forest(worded, few=True)
+    short = in_short(table, SHORT)
+    if len(short):
+        found["short"] = _ratio_forest({SHORT: short}, few=False)
+    return found

@@ -52,7 +52,7 @@ def spread(name: str, values: pd.Series) -> str:
 
 
 def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> dict:
-    """Paradigms with their cells, and the step counts and guidance scales of the sliders.
+    """Paradigms with their cells, of which the page's script takes the stops of its controls.
 
     A cell holds its first strip (None where it failed), its figures, and the value of ``--steps`` that makes it.
     """
@@ -61,7 +61,7 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     keys = ["paradigm", "sampler", "steps", "guidance"]
     plain = dict(iter(cells[cells.arm == ""].groupby(keys)))
     clock = cost[(cost.stage == "sample") & (cost.arm == "")].groupby(keys).seconds_per_1000.mean()
-    paradigms, steps, scales = {}, set(), set()
+    paradigms = {}
     for key, row in params.paradigms.items():
         own = {}
         for value in design.step_values(params, key):
@@ -76,32 +76,44 @@ def data(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 if name in own and value == NATIVE:
                     continue  # the grid has it too
                 own[name] = {"strip": strip, "figures": figures(seeds, clock.get(group), real), "stage": value}
-                steps.add(cell.steps)
-                if row.conditional:
-                    scales.add(cell.guidance)
         paradigms[key] = {
             "label": row.label,
             "sprite": albums[key].cells.id,
             "conditional": row.conditional,
-            "samplers": list(dict.fromkeys(name.split("/")[0] for name in own)),
             "cells": own,
         }
-    return {
-        "run": params.name,
-        "seed": seed,
-        "paradigms": paradigms,
-        "steps": sorted(steps),
-        "scales": sorted(scales) or [0.0],
-    }
+    chosen = chosen_cells(frames, paradigms)
+    for key, row in paradigms.items():
+        row["chosen"] = chosen[key]
+    return {"run": params.name, "seed": seed, "paradigms": paradigms, "opening": opening(frames, params, chosen)}
 
 
-def opening(frames: dict[str, pd.DataFrame], params: Params, paradigms: dict[str, dict]) -> tuple[str, str]:
-    """The two cells shown at first, at the same steps and scale, since the sliders set those for both.
-
-    Right is the row with the lowest few-step FID, left the earliest recipe that has a cell there too.
+def chosen_cells(frames: dict[str, pd.DataFrame], paradigms: dict[str, dict]) -> dict[str, str]:
+    """The cell that each row opens with: its best of few evaluations, else its best, else its first.
 
     Args:
         paradigms: those of ``data``, with the names of their cells.
+    """
+    found = {}
+    for row in frames["paradigms"].to_dict("records"):
+        able = paradigms[row["paradigm"]]["cells"]
+        name = next(iter(able))
+        for which in ("best_", "few_"):
+            if not pd.isna(row[f"{which}fid"]):
+                full = cell_id(row["paradigm"], row[f"{which}sampler"], row[f"{which}steps"], row["guidance"])
+                own = full.split("/", 1)[1]
+                name = own if own in able else name
+        found[row["paradigm"]] = name
+    return found
+
+
+def opening(frames: dict[str, pd.DataFrame], params: Params, chosen: dict[str, str]) -> tuple[str, str]:
+    """The two cells shown at first, each row's chosen one; none where every training failed.
+
+    Right is the conditional row with the lowest FID of few evaluations, left the earliest other recipe.
+
+    Args:
+        chosen: the cell that each row opens with.
     """
     rows = frames["paradigms"].set_index("paradigm", drop=False)
     which = "few_" if rows.few_fid.notna().any() else "best_"  # a run may have no cell of few evaluations
@@ -109,16 +121,9 @@ def opening(frames: dict[str, pd.DataFrame], params: Params, paradigms: dict[str
     asked = [key for key in able if params.paradigms[key].conditional] or able
     if not asked:
         return "", ""
-    row = rows.loc[min(asked, key=lambda key: rows.loc[key, f"{which}fid"])]
-    right = cell_id(row.paradigm, row[f"{which}sampler"], row[f"{which}steps"], row.guidance)
-    level = right.split("/", 2)[2]
-    for key in asked:
-        samplers = [
-            sampler for sampler in paradigms[key]["samplers"] if f"{sampler}/{level}" in paradigms[key]["cells"]
-        ]
-        if key != row.paradigm and samplers:
-            return f"{key}/{samplers[0]}/{level}", right
-    return right, right
+    right = min(asked, key=lambda key: rows.loc[key, f"{which}fid"])
+    left = next((key for key in asked if key != right), right)
+    return f"{left}/{chosen[left]}", f"{right}/{chosen[right]}"
 
 
 def panes(data: dict) -> dict[str, dict]:

@@ -7,10 +7,17 @@ import pandas as pd
 from markupsafe import Markup
 
 from diffbench.config.models import Params
-from diffbench.report import charts, effects
+from diffbench.report import charts
+from diffbench.report.finding import number
 from diffbench.tables import store
 
-SMALL = {"width": 250, "height": 230}
+WIDE = {"width": 860, "height": 430}
+NARROW = {"width": 205, "height": 290}  # with its names as wide as a phone
+
+
+def drawn_rows(params: Params) -> list[str]:
+    """The rows that charts show: all but those that are there for one factor alone, which the effects show."""
+    return [key for key, row in params.paradigms.items() if row.role != "factor"]
 
 
 def grid_cells(frames: dict[str, pd.DataFrame], params: Params) -> pd.DataFrame:
@@ -43,55 +50,93 @@ def contenders(cells: pd.DataFrame, params: Params) -> set[str]:
 
 
 COSTS = {"nfe": "network evaluations (log)", "seconds": "seconds per 1,000 images (log)"}
+ABOVE = 12  # times the lowest FID of the front: what lies above leaves the frame
+
+
+def badges(count: int) -> list[str]:
+    """Letters for the points of a front: a, b, ..."""
+    return [chr(ord("a") + place) if place < 26 else str(place) for place in range(count)]
+
+
+def fronts(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, pd.DataFrame]:
+    """The Pareto front of the conditional rows' cells by each cost, with a badge a point."""
+    every = grid_cells(frames, params)
+    every = every[every.paradigm.isin(drawn_rows(params))]
+    means = every.groupby(["label", "paradigm", "cell", "nfe"], as_index=False)[["fid", "seconds_per_1000"]].mean()
+    means = means.rename(columns={"seconds_per_1000": "seconds"})
+    rivals = means[means.cell.isin(contenders(every, params))]
+    found = {x: pareto(rivals, x, "fid") for x in COSTS}
+    return {x: rows.assign(badge=badges(len(rows))) for x, rows in found.items()}
+
+
+def front_rows(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, list[dict]]:
+    """The points of each front in words."""
+    found: dict[str, list[dict]] = {}
+    for x, rows in fronts(frames, params).items():
+        found[x] = []
+        for row in rows.to_dict("records"):
+            _, sampler, steps, guidance = row["cell"].split("/")
+            how = f"{sampler}, {steps} step{'' if steps == '1' else 's'}, guidance {guidance}"
+            cost = f"{int(row[x])}" if x == "nfe" else number(row[x])
+            found[x].append({name: row[name] for name in ("badge", "label", "fid")} | {"cost": cost, "how": how})
+    return found
 
 
 def cost_charts(
-    frames: dict[str, pd.DataFrame], params: Params, floor: float, width: int = 1000, height: int = 420
-) -> dict[str, alt.LayerChart]:
-    """Quality against evaluations and seconds with the Pareto front; what was not measured is missing."""
-    labels = [row.label for row in params.paradigms.values()]
+    frames: dict[str, pd.DataFrame], params: Params, floor: float, x: str, width: int, height: int
+) -> alt.LayerChart | None:
+    """Quality against evaluations or seconds with the Pareto front; None where that was not measured."""
     every = grid_cells(frames, params)
+    every = every[every.paradigm.isin(drawn_rows(params))]
     chosen = every[every.guidance == every.guidance_chosen]
     first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
     own = chosen.sampler == chosen.paradigm.map(first_sampler)
     main = chosen[own | chosen.native.astype(bool)].assign(apart=~own)  # another sampler is no point of the curve
-    main = main.assign(seconds=main.groupby("cell").seconds_per_1000.transform("mean"))
+    main = main.assign(
+        seconds=main.groupby("cell").seconds_per_1000.transform("mean"),
+        beside=[f", {row.sampler}" if row.apart else "" for row in main.itertuples()],
+    )
+    if not main[x].notna().any():
+        return None
     means = every.groupby(["label", "paradigm", "cell", "nfe"], as_index=False)[["fid", "seconds_per_1000"]].mean()
     means = means.rename(columns={"seconds_per_1000": "seconds"})
-    cloud = means[~means.cell.isin(set(main.cell))]
-    rivals = means[means.cell.isin(contenders(every, params))]
-    common = {"log_x": True, "log_y": True, "floor": floor, "width": width, "height": height}
-    return {
-        x: charts.lines(
-            main, labels, x, "fid", title, "FID (log)", cloud=cloud, front=pareto(rivals, x, "fid"), **common
-        )
-        for x, title in COSTS.items()
-        if main[x].notna().any()
-    }
+    front = fronts(frames, params)[x]
+    top = ABOVE * float(front.fid.min()) if len(front) else None
+    return charts.lines(
+        main, charts.by_label(params, drawn_rows(params)), x, "fid", COSTS[x], "FID (log)", log_x=True, log_y=True,
+        floor=floor, top=top, cloud=means[~means.cell.isin(set(main.cell))], front=front, width=width, height=height,
+    )  # fmt: skip
 
 
-def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, str]:
-    """Quality against evaluations and seconds, and the samplers of each paradigm."""
-    result = {
-        x: charts.svg(chart, f"FID against {COSTS[x].removesuffix(' (log)')}")
-        for x, chart in cost_charts(frames, params, floor).items()
-    }
+def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
+    """Quality against evaluations and seconds, wide and narrow, and the samplers of each paradigm."""
+    result = {}
+    for x, title in COSTS.items():
+        sizes = [cost_charts(frames, params, floor, x, **size) for size in (WIDE, NARROW)]
+        name = f"FID against {title.removesuffix(' (log)')}"
+        if sizes[0] is not None:
+            result[x] = [charts.svg(chart, name) for chart in sizes if chart is not None]
     every = grid_cells(frames, params)
     solvers = every[(every.guidance == every.guidance_chosen) & ~every.native.astype(bool)]
-    names = list(dict.fromkeys(sampler for row in params.paradigms.values() for sampler in row.samplers))
-    parts = [
-        charts.lines(
-            solvers[solvers.paradigm == key].assign(label=lambda rows: rows.sampler),
-            names, "nfe", "fid", "NFE (log)", f"FID, {row.label} (log)", log_x=True, log_y=True, floor=floor, **SMALL,
-        )
-        for key, row in params.paradigms.items()
-        if len(row.samplers) > 1 and (solvers.paradigm == key).any()
-    ]  # fmt: skip
-    if parts:
-        result["solvers"] = charts.svg(
-            charts.beside(parts, columns=3), "FID against NFE by sampler, a panel a paradigm"
-        )
-    return result
+    parts = []
+    for key in drawn_rows(params):
+        row = params.paradigms[key]
+        if len(row.samplers) < 2 or not (solvers.paradigm == key).any():
+            continue
+        mine = solvers[solvers.paradigm == key].assign(label=lambda rows: rows.sampler)
+        colour = charts.looks(params)[key]["colour"]
+        styles = {
+            name: {
+                "colour": colour,
+                "dash": charts.DASHES[i % 4],
+                "path": charts.outlined(list(charts.OUTLINES)[i % 4], "full"),
+            }
+            for i, name in enumerate(row.samplers)
+        }
+        chart = charts.lines(mine, styles, "nfe", "fid", "NFE (log)", f"{row.label}: FID (log)", log_x=True, log_y=True,
+                             floor=floor)  # fmt: skip
+        parts.append(charts.svg(chart, f"FID against NFE by sampler, {row.label}"))
+    return result | ({"solvers": parts} if parts else {})
 
 
 ADHERENCE = {
@@ -102,112 +147,99 @@ ADHERENCE = {
 }
 
 
-def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, str]:
-    """FID, recall and the errors of every word of the prompt against the guidance scale."""
-    order = {key: row.label for key, row in params.paradigms.items()}
+def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
+    """FID, recall and the errors of every word of the prompt against the guidance scale, at equal distances."""
     conditional = {key: row.conditional for key, row in params.paradigms.items()}
     first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
     cells = frames["cells"]
     sweep = cells[(cells.steps == params.sampling.guidance.sweep_steps) & (cells.status == "ok") & (cells.arm == "")]
     sweep = sweep[sweep.paradigm.map(conditional).astype(bool) & (sweep.sampler == sweep.paradigm.map(first_sampler))]
-    sweep = sweep[~sweep.native.astype(bool)].assign(label=lambda frame: frame.paradigm.map(order))
+    sweep = sweep[~sweep.native.astype(bool) & sweep.paradigm.isin(drawn_rows(params))]
     if sweep.empty:
         return {}
-    sweep["cell"] = [charts.cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in sweep.itertuples()]
-    labels, scale = list(order.values()), "guidance scale"
+    sweep = sweep.assign(
+        label=sweep.paradigm.map({key: row.label for key, row in params.paradigms.items()}),
+        cell=[charts.cell_id(r.paradigm, r.sampler, r.steps, r.guidance) for r in sweep.itertuples()],
+    )
+    styles, scale = charts.by_label(params, drawn_rows(params)), "guidance scale"
     asked = sweep[sweep.guidance > 0]
-    parts = [
-        charts.lines(sweep, labels, "guidance", "fid", scale, "FID (log)", log_y=True, floor=floor, **SMALL),
-        charts.lines(sweep, labels, "guidance", "recall", scale, "recall", **SMALL),
-        *(
-            charts.lines(asked, labels, "guidance", name, scale, words, **SMALL)
-            for name, words in ADHERENCE.items()
-            if asked[name].notna().any()
-        ),
-    ]
-    return {"guidance": charts.svg(charts.beside(parts, columns=3), "FID, recall and errors against guidance scale")}
+    wanted = [(sweep, "fid", "FID (log)", True), (sweep, "recall", "recall", False)]
+    wanted += [(asked, name, words, False) for name, words in ADHERENCE.items() if asked[name].notna().any()]
+    return {
+        "guidance": [
+            charts.svg(
+                charts.lines(rows, styles, "guidance", name, scale, words, log_y=log, ordinal=True,
+                             floor=floor if name == "fid" else None),
+                f"{words.removesuffix(' (log)')} against guidance scale",
+            )
+            for rows, name, words, log in wanted
+        ]
+    }  # fmt: skip
 
 
-def training_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, str]:
+def training_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
     """Loss by target, and quality of the averaged weights against images seen and against seconds."""
-    labels = [row.label for row in params.paradigms.values()]
+    styles = charts.by_label(params, drawn_rows(params))
     names = frames["paradigms"][["paradigm", "label", "target"]]
+    names = names[names.paradigm.isin(drawn_rows(params))]
     training = frames["training"].merge(names, on="paradigm").dropna(subset=["loss"])
     result = {}
     parts = [
-        charts.lines(
-            rows, labels, "images", "loss", "images seen", f"loss of {target} (log)", log_y=True, points=False, **SMALL
+        charts.svg(
+            charts.lines(rows, styles, "images", "loss", "images seen", f"loss of {target} (log)", log_y=True,
+                         points=False),
+            f"Training loss of {target} against images seen",
         )
         for target, rows in training.groupby("target")
-    ]
+    ]  # fmt: skip
     if parts:
-        result["training"] = charts.svg(charts.beside(parts, columns=3), "Training loss against images seen, by target")
+        result["training"] = parts
     grown = frames["convergence"].merge(names, on="paradigm").dropna(subset=["fid"])
     if len(grown):
         cost = frames["cost"]
         rate = cost[cost.stage == "train"].groupby("paradigm").seconds_per_1000.mean()
         grown = grown.assign(seconds=grown.images * grown.paradigm.map(rate) / 1000)
-        common = {"log_x": True, "log_y": True, "floor": floor, "width": 380, "height": 280}
-        parts = [
-            charts.lines(grown, labels, "images", "fid", "training images (log)", "FID (log)", **common),
-            charts.lines(grown, labels, "seconds", "fid", "training seconds (log)", "FID (log)", **common),
-        ]
-        result["convergence"] = charts.svg(charts.beside(parts), "FID against training images and training seconds")
+        top = 100 * float(grown.groupby(["paradigm", "images"]).fid.mean().min())
+        result["convergence"] = [
+            charts.svg(
+                charts.lines(grown, styles, x, "fid", f"training {x} (log)", "FID (log)", log_x=True, log_y=True,
+                             floor=floor, top=top, height=280),
+                f"FID against training {x}",
+            )
+            for x in ("images", "seconds")
+            if grown[x].notna().any()
+        ]  # fmt: skip
     return result
 
 
-def noise_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
+def noise_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
     """Error of the estimate of x0 by noise level."""
-    labels = [row.label for row in params.paradigms.values()]
-    errors = frames["noise_error"].merge(frames["paradigms"][["paradigm", "label"]], on="paradigm")
+    names = frames["paradigms"][["paradigm", "label"]]
+    names = names[names.paradigm.isin(drawn_rows(params))]
+    errors = frames["noise_error"].merge(names, on="paradigm")
     errors = errors.dropna(subset=["x0_error"]).assign(middle=lambda rows: (rows.low + rows.high) / 2)
     titles = {"t": "time t (0 data, 1 noise)", "log_snr": "log-SNR (right: cleaner)"}
     parts = [
-        charts.lines(
-            errors[errors.axis == axis], labels, "middle", "x0_error", title, "squared error of x0 (log)", log_y=True,
-            width=380, height=280,
+        charts.svg(
+            charts.lines(
+                errors[errors.axis == axis], charts.by_label(params, drawn_rows(params)), "middle", "x0_error", title,
+                "squared error of x0 (log)", log_y=True, height=280,
+            ),
+            f"Error of x0 by {title.split(' (')[0]}",
         )
         for axis, title in titles.items()
         if (errors.axis == axis).any()
     ]  # fmt: skip
-    return {"noise": charts.svg(charts.beside(parts), "Error of x0 by time and by log-SNR")} if parts else {}
+    return {"noise": parts} if parts else {}
 
 
-def _forests(panels: dict[int, pd.DataFrame], name: str) -> str:
-    """Forest plots side by side, one for each step count, under one list of comparisons."""
-    parts = [
-        charts.effects(rows, f"ratio of FID, {steps} steps (log)", names=index == 0, width=210)
-        for index, (steps, rows) in enumerate(panels.items())
-    ]
-    # Room for labels in a font that is wider than the one the layout was measured with.
-    padding = {"left": 60, "right": 10, "top": 5, "bottom": 5}
-    return charts.svg(alt.hconcat(*parts, padding=padding), name)
-
-
-def effect_figures(frames: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What each factor buys: one after the other, and in pairs of rows that differ in nothing else."""
-    table, found = frames["effects"], {}
-    chains = {steps: effects.chain(table, steps) for steps in effects.STEPS}
-    if all(len(rows) for rows in chains.values()):
-        panels = {steps: effects.shown(rows, [effects.CHAIN[f] for f in rows.factor]) for steps, rows in chains.items()}
-        found["factors"] = _forests(panels, "Ratios of FID as one factor after the other changes")
-    pairs = {steps: effects.comparisons(table, steps) for steps in effects.STEPS}
-    panels = {
-        steps: effects.shown(rows, [effects.words_of(row) for _, row in rows.iterrows()])
-        for steps, rows in pairs.items()
-        if len(rows)
-    }
-    if panels:
-        found["effects"] = _forests(panels, "Ratios of FID between rows that differ in one factor")
-    return found
-
-
-def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, str]:
+def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
     """The digit seen against the digit asked for, at each paradigm's chosen guidance, over all seeds."""
     chosen = frames["paradigms"].set_index("paradigm").guidance
     table = frames["confusion"]
     parts = []
-    for key, row in params.paradigms.items():
+    for key in drawn_rows(params):
+        row = params.paradigms[key]
         own = table[(table.paradigm == key) & (table.guidance == chosen.get(key))]
         if own.empty:
             continue
@@ -218,21 +250,19 @@ def confusion_figure(frames: dict[str, pd.DataFrame], params: Params) -> dict[st
             f"{row.label}: of {asked} asked for, {100 * value:.1f}% seen as {seen}"
             for asked, seen, value in zip(counts.asked, counts.shown, share, strict=True)
         ]
-        parts.append(charts.confusion(counts.assign(share=share, percent=percent, text=words), row.label))
-    if not parts:
-        return {}
-    return {"confusion": charts.svg(charts.beside(parts, columns=4), "Digits seen by digits asked for")}
+        chart = charts.confusion(counts.assign(share=share, percent=percent, text=words), row.label)
+        parts.append(charts.svg(chart, f"{row.label}: digits seen by digits asked for"))
+    return {"confusion": parts} if parts else {}
 
 
-def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, Markup]:
-    """Every chart of the page, by name; one whose rows all failed is missing."""
+def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, list[Markup]]:
+    """The panels of every chart of the page, by name; one whose rows all failed is missing."""
     floor = float(store.real_test_row(frames["floors"]).fid)
     found = (
         cost_figures(frames, params, floor)
         | guidance_figure(frames, params, floor)
         | training_figures(frames, params, floor)
         | noise_figure(frames, params)
-        | effect_figures(frames)
         | confusion_figure(frames, params)
     )
-    return {name: Markup(text) for name, text in found.items()}
+    return {name: [Markup(text) for text in panels] for name, panels in found.items()}

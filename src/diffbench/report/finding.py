@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from diffbench.config.models import Params
 from diffbench.runtime.places import Places
@@ -11,6 +12,7 @@ from diffbench.tables import schema, store
 from diffbench.tables.intervals import interval
 
 DASH = "\u2013"
+NAMES = {"unet": "U-Net", "dit": "DiT", "mmdit": "MMDiT"}  # networks as people write them
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -44,17 +46,31 @@ def cell_seeds(paradigm: pd.Series, cells: pd.DataFrame, which: str = "best_") -
     return rows.set_index("seed").fid.astype(float)
 
 
+def logs(leader: pd.Series, other: pd.Series) -> np.ndarray:
+    """The log ratio of FID of another to the leader's, by seed that both have; above 0 the leader is better."""
+    seeds = leader.index.intersection(other.index)
+    return np.log(other[seeds].to_numpy(float).clip(1e-12)) - np.log(leader[seeds].to_numpy(float).clip(1e-12))
+
+
 def unproved(leader: pd.Series, other: pd.Series) -> bool | None:
     """Whether seeds leave open which of two is better; None with fewer than two seeds.
 
     They do where the 95% t interval of the paired log ratio of FID holds 0, which is no proof that the two are alike.
     """
-    seeds = leader.index.intersection(other.index)
-    if len(seeds) < 2:
+    ratio = logs(leader, other)
+    if len(ratio) < 2:
         return None
-    ratio = np.log(other[seeds].to_numpy(float).clip(1e-12)) - np.log(leader[seeds].to_numpy(float).clip(1e-12))
     low, high = interval(ratio)
     return low <= 0 <= high
+
+
+def chance_of(leader: pd.Series, other: pd.Series) -> str:
+    """How far seeds speak for the leader where they prove nothing: on how many it is better, and the p of a t test."""
+    ratio = logs(leader, other)
+    better = int((ratio > 0).sum())
+    where = "on every seed" if better == len(ratio) else f"on {better} of {len(ratio)} seeds"
+    p = float(stats.ttest_1samp(ratio, 0.0).pvalue) if ratio.std() > 0 else float("nan")
+    return where if math.isnan(p) else f"{where}, p = {p:.2f}"
 
 
 def join(names: list[str]) -> str:
@@ -97,11 +113,141 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     near = rivals[rivals.paradigm.isin([key for key, verdict in verdicts.items() if verdict])]
     if near.empty:
         return f"{leader.label} comes closest to the real digits: {where}; {floor}{undecided}."
-    others = join([f"{row.label} ({number(row.best_fid)})" for _, row in near.iterrows()])
-    return (
-        f"No row is proved best: {leader.label} has the lowest mean, {where}, but its {len(own)} seeds do not prove "
-        f"{others} worse; {floor}{undecided}."
+    others = join(
+        [
+            f"{row.label} ({number(row.best_fid)}; better {chance_of(own, cell_seeds(row, cells))})"
+            for _, row in near.iterrows()
+        ]
     )
+    return (
+        f"No row is proved best: {leader.label} has the lowest mean, {where}. {len(own)} seeds are too few to rank it "
+        f"above {others}; {floor}{undecided}."
+    )
+
+
+EPS, VELOCITY = ("eps", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal")  # the objectives compared
+
+
+def pairs(paradigms: pd.DataFrame) -> list[dict]:
+    """Conditional rows of one network that differ in nothing but eps or velocity, by network."""
+    rows = competing(paradigms)
+    rows = rows[rows.conditional.astype(bool)]
+    by_kind = {(row.network, (row.target, row.path, row.times)): row for _, row in rows.iterrows()}
+    return [
+        {"network": network, "eps": by_kind[network, EPS], "velocity": by_kind[network, VELOCITY]}
+        for network in dict.fromkeys([*NAMES, *rows.network])
+        if {(network, EPS), (network, VELOCITY)} <= set(by_kind)
+    ]
+
+
+def curve(row: pd.Series, cells: pd.DataFrame, sampler: str) -> pd.DataFrame:
+    """FID by seed of a row's own sampler at its chosen guidance, columns nfe, seed and fid, in rising order of nfe."""
+    own = cells[(cells.paradigm == row.paradigm) & (cells.status == "ok") & (cells.arm == "")]
+    own = own[(own.guidance == row.guidance) & (own.sampler == sampler)]
+    return own[["nfe", "seed", "fid"]].sort_values(["nfe", "seed"])
+
+
+def answer(frames: dict[str, pd.DataFrame], own_samplers: dict[str, str]) -> str:
+    """What velocity saves: the fewest evaluations with which one objective is as good as the other ever gets.
+
+    It compares the first network that has both, each at its chosen guidance under its own sampler. Empty where there
+    is none.
+
+    Args:
+        own_samplers: of each row.
+    """
+    for pair in pairs(frames["paradigms"]):
+        curves = {name: curve(pair[name], frames["cells"], own_samplers[pair[name].paradigm]) for name in
+                  ("velocity", "eps")}  # fmt: skip
+        means = {name: own.groupby("nfe").fid.mean() for name, own in curves.items()}
+        if any(own.empty for own in means.values()):
+            continue
+        better, other = sorted(means, key=lambda name: means[name].min())
+        reached = means[other].min()
+        most = int(means[other].idxmin())
+        least = int(means[better][means[better] <= reached].index.min())
+        here, there = (
+            curves[name][curves[name].nfe == count].set_index("seed").fid.astype(float)
+            for name, count in ((better, least), (other, most))
+        )
+        say = (
+            f"In the same {NAMES.get(pair['network'], pair['network'])}, {better} reaches FID "
+            f"{number(means[better][least])} in {evaluations(least)}; {other} "
+            f"{'needs' if most > least else 'has'} {most} for {number(reached)}"
+        )
+        verdict = unproved(here, there)
+        doubt = (
+            "" if verdict is False else ", on one seed" if verdict is None else f" (better {chance_of(here, there)})"
+        )
+        return f"{say}{doubt}."
+    return ""
+
+
+def evaluations(count: int) -> str:
+    """A number of network evaluations in words."""
+    return f"{count} evaluation{'' if count == 1 else 's'}"
+
+
+BUDGETS = (2, 4, 8, 16, 40)  # network evaluations for an image, and any number
+
+
+def within(row: pd.Series, cells: pd.DataFrame, budget: float, scale: float, sampler: str) -> pd.DataFrame:
+    """The seeds of a row's cell of at most ``budget`` evaluations, the one with the lowest FID on validation.
+
+    Of its own sampler and its paper's own cell, at a guidance scale: the rule of the table paradigms. Empty if none.
+    """
+    own = cells[(cells.paradigm == row.paradigm) & (cells.status == "ok") & (cells.arm == "") & (cells.nfe <= budget)]
+    own = own[(own.guidance == scale) & ((own.sampler == sampler) | own.native.fillna(False).astype(bool))]
+    by = ["sampler", "steps", "nfe"]
+    own = own[own.groupby(by).seed.transform("nunique") == row.seeds_ok]  # one of fewer seeds is the luckiest of many
+    if own.empty:
+        return own
+    means = own.groupby(by, as_index=False)[["fid_held_out", "fid"]].mean().sort_values(["fid_held_out", "fid", "nfe"])
+    best = means.iloc[0]
+    return own[(own.sampler == best.sampler) & (own.steps == best.steps)]
+
+
+def advice(frames: dict[str, pd.DataFrame], own_samplers: dict[str, str]) -> list[dict]:
+    """What to use by budget of evaluations, with a prompt and without: the lowest mean and what is not proved worse.
+
+    A budget that changes nothing is left out.
+
+    Args:
+        own_samplers: of each row.
+    """
+    rows, cells = competing(frames["paradigms"]), frames["cells"]
+    found: list[dict] = []
+    for asked in (True, False):
+        last = None
+        for budget in (*BUDGETS, math.inf):
+            able = []
+            for _, row in rows.iterrows():
+                if asked and not row.conditional:
+                    continue
+                own = within(row, cells, budget, float(row.guidance) if asked else 0.0, own_samplers[row.paradigm])
+                if len(own) and not own.fid.isna().any():
+                    able.append((own.fid.mean(), row, own))
+            if not able:
+                continue
+            able.sort(key=lambda one: one[0])
+            fid, row, own = able[0]
+            best = own.set_index("seed").fid.astype(float)
+            near = []
+            for _, other, theirs in able[1:]:
+                seeds = theirs.set_index("seed").fid.astype(float)
+                if unproved(best, seeds) is not False:
+                    near.append(other.label)
+            first = own.iloc[0]
+            said = {
+                "prompt": asked, "budget": budget, "label": row.label, "paradigm": row.paradigm, "fid": number(fid),
+                "nfe": int(first.nfe), "steps": int(first.steps), "sampler": first.sampler,
+                "guidance": float(first.guidance), "near": near, "of": len(able),
+            }  # fmt: skip
+            same = {name: said[name] for name in ("paradigm", "nfe", "sampler", "near")}
+            if same != last:
+                found.append(said)
+            last = same
+    return found
 
 
 def second_opinion(paradigms: pd.DataFrame) -> str:
@@ -133,6 +279,25 @@ def tally(claims: pd.DataFrame) -> str:
         return plain
     left = said(claims.verdict_holm[claims.verdict_holm.isin(schema.DECIDED)])
     return f"{plain}; corrected for their number (Holm): {left or 'none'}"
+
+
+def decided(claims: pd.DataFrame) -> str:
+    """The verdicts that rest on a test after Holm's correction, counted, in words; empty where there are none."""
+    return ", ".join(
+        f"{row['after']} {row['verdict']}"
+        for row in counts(claims)
+        if row["after"] and row["verdict"] in schema.DECIDED
+    )
+
+
+def counts(claims: pd.DataFrame) -> list[dict]:
+    """How many claims have each verdict, on their own and after Holm's correction over all, verdicts of neither out."""
+    before, after = claims.verdict.value_counts(), claims.verdict_holm.value_counts()
+    return [
+        {"verdict": verdict, "before": int(before.get(verdict, 0)), "after": int(after.get(verdict, 0))}
+        for verdict in schema.VERDICTS
+        if verdict in before or verdict in after
+    ]
 
 
 def of_run(params: Params) -> str:

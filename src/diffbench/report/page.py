@@ -11,8 +11,9 @@ from markupsafe import Markup
 from diffbench.config.models import Params
 from diffbench.data.sources import SOURCES, image_side
 from diffbench.errors import UserError
-from diffbench.report import claims, explore, reference, sections, sprites, summary
-from diffbench.report.figures import figures
+from diffbench.report import claims, effects, explore, finding, reference, sections, sprites, summary
+from diffbench.report.charts import networks_key, objectives_key
+from diffbench.report.figures import figures, front_rows
 from diffbench.report.finding import DASH, headline, number, second_opinion
 from diffbench.runtime.places import Places
 from diffbench.tables import schema, store
@@ -20,16 +21,18 @@ from diffbench.tables import schema, store
 TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS = (
     ("summary", "Summary"),
+    ("use", "What to use"),
     ("claims", "Claims"),
     ("explore", "Explore"),
     ("cost", "Cost"),
     ("guidance-trade", "Guidance"),
-    ("effects", "Network, objective"),
+    ("effects", "Factors"),
     ("training", "Training"),
     ("noise", "Noise"),
     ("denoising", "Denoising"),
     ("confusion", "Confusion"),
     ("failures", "Failures"),
+    ("nearest", "Nearest"),
     ("samples", "Samples"),
     ("arms", "Arms"),
     ("cells", "All cells"),
@@ -70,7 +73,15 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
     floors = store.real_test_row(frames["floors"])
     data = explore.data(frames, params, albums)
-    data |= {"opening": explore.opening(frames, params, data["paradigms"])}
+    rows = summary.rows(frames, params, albums)
+    samplers = {key: row.samplers[0] for key, row in params.paradigms.items()}
+    shown = {row["key"]: (row["sprite"], row["strip"]) for row in rows if row["strip"] is not None}
+    real, nearest = sprites.real(params, shown)
+    advice = finding.advice(frames, samplers)
+    claimed = claims.section(frames)
+    lacking = {"use": not advice, "nearest": not nearest}
+    absent = [key for key, missing in lacking.items() if missing]
+    side = image_side(params)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     places = Places(params.name)
     return environment.get_template("page.html.j2").render(
@@ -79,21 +90,33 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         script=Markup(script),
         # Only this very script may run; an injected one has another hash.
         script_hash=Markup(f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"),
-        contents=CONTENTS,
-        sprites=[sprite for album in albums.values() for sprite in album.sprites],
+        contents=[entry for entry in CONTENTS if entry[0] not in absent],
+        sprites=[*(sprite for album in albums.values() for sprite in album.sprites), *([real] if real else [])],
+        answer=finding.answer(frames, samplers),
+        advice=advice,
+        held=finding.decided(frames["claims"]),
+        real=real,
+        nearest=nearest,
+        missed=sections.missed(frames, params),
+        forests=effects.effect_forests(frames["effects"]),
+        fronts=front_rows(frames, params),
+        objectives_key=objectives_key(params),
+        networks_key=networks_key(params),
+        opposites=sections.opposites(frames, params),
         second_opinion=second_opinion(frames["paradigms"]),
         params=params,
         source=SOURCES[params.data.source],
-        side=image_side(params),
-        scale=3 if image_side(params) < 16 else 1,
+        side=side,
+        scale=3 if side < 16 else 1,
+        zoom=f"{64 / (side * (3 if side < 16 else 1)):.4g}",  # of Explore's digits, 64 pixels wide
         facts=facts,
         floors=floors,
         drawn=frames["floors"][frames["floors"].split != "test"].to_dict("records"),
         floor_values=summary.floor_values(floors),
         summary_columns=summary.COLUMNS,
-        summary=summary.rows(frames, params, albums),
+        summary=rows,
         target=min(params.convergence.within) * floors.fid,
-        claims=claims.section(frames),
+        claims=claimed,
         changes=frames["claim_changes"].to_dict("records"),
         explore=data,
         data=explore.embedded(data),

@@ -78,10 +78,11 @@ def run(frames: dict[str, pd.DataFrame], params: Params) -> None:
     places = Places(params.name)
     with replacing(places.samples_poster) as temporary:
         samples(frames, params).save(temporary, format="PNG", optimize=True)
-    found = cost_charts(frames, params, float(store.real_test_row(frames["floors"]).fid), width=720, height=340)
+    floor = float(store.real_test_row(frames["floors"]).fid)
+    found = cost_charts(frames, params, floor, "nfe", width=620, height=340)
     with replacing(places.quality_poster) as temporary:
-        if "nfe" in found:
-            with Image.open(io.BytesIO(charts.png(found["nfe"]))) as chart:
+        if found is not None:
+            with Image.open(io.BytesIO(charts.png(found))) as chart:
                 chart.convert("RGB").quantize(64).save(temporary, format="PNG", optimize=True)  # a fifth of the bytes
         else:
             Image.new("RGB", (8, 8), "white").save(temporary, format="PNG")

@@ -5,8 +5,8 @@ from collections import Counter
 import pandas as pd
 
 from diffbench.config.models import Params
-from diffbench.report.charts import cell_id
-from diffbench.report.finding import number
+from diffbench.report.charts import cell_id, looks
+from diffbench.report.finding import number, pairs
 from diffbench.report.sprites import Album
 from diffbench.tables import store
 from diffbench.tables.intervals import interval
@@ -165,8 +165,9 @@ def films(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Alb
     """The denoising of each paradigm, without a picture where the training on the first seed failed."""
     trained = frames["training"]
     failed = set(trained[(trained.seed == params.seeds[0]) & (trained.status != "ok")].paradigm)
+    styles = looks(params)
     return [
-        {"key": key, "label": row.label, "sprite": None if key in failed else albums[key].film}
+        {"key": key, "mark": styles[key], "label": row.label, "sprite": None if key in failed else albums[key].film}
         for key, row in params.paradigms.items()
     ]
 
@@ -174,6 +175,28 @@ def films(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Alb
 def stills(frames: int) -> list[dict]:
     """Five frames of the film and their times, for paper and for a page without its script."""
     return [{"index": i, "t": f"{1 - i / frames:.2g}"} for i in sorted({round(frames * k / 4) for k in range(5)})]
+
+
+def opposites(frames: dict[str, pd.DataFrame], params: Params) -> list[str]:
+    """Rows whose first guess is shown: each pair of eps and velocity, or all conditional rows where there is none."""
+    rows = frames["paradigms"].set_index("paradigm")
+    found = [pair[name].paradigm for pair in pairs(frames["paradigms"]) for name in ("eps", "velocity")]
+    return found or [key for key, row in params.paradigms.items() if row.conditional and rows.seeds_ok[key]]
+
+
+WORDS = ("digit_error", "weight_error", "slant_error")
+
+
+def missed(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
+    """Which word of the prompt each row misses, mean over seeds, in the cells of the failures."""
+    chosen, cells = frames["paradigms"].set_index("paradigm").guidance, frames["cells"]
+    swept = cells[(cells.steps == params.sampling.guidance.sweep_steps) & (cells.status == "ok") & (cells.arm == "")]
+    found = []
+    for key, row in params.paradigms.items():
+        own = swept[(swept.paradigm == key) & (swept.guidance == chosen.get(key)) & (swept.sampler == row.samplers[0])]
+        if row.conditional and len(own):
+            found.append({"key": key, "label": row.label, "values": [float(own[name].mean()) for name in WORDS]})
+    return found
 
 
 KINDS = {

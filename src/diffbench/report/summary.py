@@ -76,12 +76,24 @@ def seconds(frames: dict[str, pd.DataFrame], row: pd.Series) -> float:
     return float(same.seconds_per_1000.mean())
 
 
+def chance_of(cells: pd.DataFrame, row: pd.Series) -> float:
+    """The joint error of a row's best cell against prompts in another order; NaN where nothing was asked."""
+    if pd.isna(row.best_fid) or not row.conditional or "joint_error_shuffled" not in cells:
+        return float("nan")
+    own = cells[
+        (cells.paradigm == row.paradigm) & (cells.sampler == row.best_sampler) & (cells.steps == row.best_steps)
+        & (cells.guidance == row.guidance) & (cells.arm == "") & (cells.status == "ok")
+    ]  # fmt: skip
+    return float(own.joint_error_shuffled.mean())
+
+
 def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:
     """The rows of the table, recipes before bridges, in the order of the params."""
     by_id = frames["paradigms"].set_index("paradigm", drop=False)
     best = {which: leaders(frames, which) for which in ("few_", "best_")}
     found = []
-    for index, (key, paradigm) in enumerate(params.paradigms.items()):
+    styles = charts.looks(params)
+    for key, paradigm in params.paradigms.items():
         row = by_id.loc[key]
         values = {name: row.get(name) for name, *_ in COLUMNS} | {"seconds": seconds(frames, row)}
         strip, few = None, None
@@ -94,7 +106,10 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "label": row.label,
                 "recipe": paradigm.role == "recipe",
                 "conditional": bool(row.conditional),
-                "mark": charts.style(index) | {"variable": f"--p{index % len(charts.COLOURS)}"},
+                "factor": paradigm.role == "factor",
+                "role": paradigm.role,
+                "mark": styles[key],
+                "chance": score_text("joint_error", chance_of(frames["cells"], row)),
                 "what": f"{row.network}, {row.target}, {row.path}",
                 "times": row.times,
                 "guidance": "none" if not row.conditional else DASH if pd.isna(row.guidance) else f"{row.guidance:g}",
@@ -109,6 +124,7 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "pca_fid": number(row.best_pca_fid),
                 "fid_infinity": number(row.best_fid_infinity),
                 "fid_held_out": number(row.best_fid_held_out),
+                "copied": score_text("copied_error", row.best_copied),
                 "seeds_ok": int(row.seeds_ok),
                 "parameters": f"{int(row.parameters):,}",
                 "macs": f"{row.macs / 1e6:.1f} M",
@@ -117,4 +133,4 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "sprite": albums[key].cells,
             }
         )
-    return sorted(found, key=lambda row: not row["recipe"])
+    return sorted(found, key=lambda row: (not row["recipe"], row["factor"]))

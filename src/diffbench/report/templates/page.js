@@ -14,108 +14,97 @@
   for (const element of all(".script, .chips")) element.hidden = false;
   for (const element of all(".still")) element.hidden = true;
 
-  // --- Explore: two paradigms, one step count, one scale -----------------------------------------------------------
-  const { paradigms, steps, scales } = data;
-  const view = { left: null, right: null, steps: steps[0], guidance: scales[0] };
-  const nameOf = (side) => {
-    const { paradigm, sampler } = view[side];
-    const scale = paradigms[paradigm].conditional ? view.guidance : 0;
-    return `${sampler}/${view.steps}/${scale}`;
-  };
+  // --- Explore: two paradigms, each with its own settings ----------------------------------------------------------
+  const { paradigms } = data;
+  const view = { left: null, right: null };
+  const unique = (values) => [...new Set(values)];
+  const parts = (name) => { const [sampler, steps, guidance] = name.split("/"); return { sampler, steps: Number(steps), guidance: Number(guidance) }; };
+  const settings = (paradigm) => Object.keys(paradigms[paradigm].cells).map(parts);
+  const rising = (values) => unique(values).sort((a, b) => a - b);
+  const samplersOf = (paradigm) => unique(settings(paradigm).map((cell) => cell.sampler));
+  const stepsOf = ({ paradigm, sampler }) => rising(settings(paradigm).filter((cell) => cell.sampler === sampler).map((cell) => cell.steps));
+  const scalesOf = ({ paradigm, sampler, steps }) => rising(settings(paradigm)
+    .filter((cell) => cell.sampler === sampler && cell.steps === steps).map((cell) => cell.guidance));
+  const nearest = (values, wanted) => values.reduce((best, value) => Math.abs(value - wanted) < Math.abs(best - wanted) ? value : best);
+  const nameOf = ({ sampler, steps, guidance }) => `${sampler}/${steps}/${guidance}`;
 
-  function samplersAt(paradigm) {
-    const found = paradigms[paradigm].samplers.filter((sampler) =>
-      Object.keys(paradigms[paradigm].cells).some((name) => name.startsWith(`${sampler}/${view.steps}/`)));
-    return found.length ? found : paradigms[paradigm].samplers;
-  }
-
-  function missing(paradigm, sampler) {
-    const names = Object.keys(paradigms[paradigm].cells).filter((name) => name.startsWith(`${sampler}/`));
-    const has = (part, kept) => [...new Set(names.map((name) => name.split("/"))
-      .filter((parts) => kept === undefined || Number(parts[1]) === kept).map((parts) => Number(parts[part])))]
-      .sort((a, b) => a - b);
-    const counts = has(1);
-    if (!counts.includes(view.steps)) return `Not in this run: ${sampler} has ${counts.join(", ")} steps.`;
-    return `Not in this run: at ${view.steps} steps ${sampler} has guidance ${has(2, view.steps).join(", ")}.`;
+  // The nearest settings that exist: every stop of a control has a cell.
+  function settled({ paradigm, sampler, steps, guidance }) {
+    const chosen = parts(paradigms[paradigm].chosen), able = samplersOf(paradigm);
+    const found = { paradigm, sampler: able.includes(sampler) ? sampler : chosen.sampler };
+    found.steps = nearest(stepsOf(found), Number.isFinite(steps) ? steps : chosen.steps);
+    found.guidance = nearest(scalesOf(found), Number.isFinite(guidance) ? guidance : chosen.guidance);
+    return found;
   }
 
   function show(side) {
-    const { paradigm, sampler } = view[side];
-    const row = paradigms[paradigm], name = nameOf(side), cell = row.cells[name], pane = byId(side);
-    const guided = row.conditional ? `guidance ${view.guidance}` : "unconditional";
+    const now = view[side], { paradigm, sampler, steps, guidance } = now;
+    const row = paradigms[paradigm], name = nameOf(now), cell = row.cells[name], pane = byId(side);
+    const guided = row.conditional ? `guidance ${guidance}` : "unconditional";
     pane.querySelector(".pane-name").textContent = row.label;
-    const what = `${sampler}, ${view.steps} step${view.steps === 1 ? "" : "s"}, ${guided}`;
+    const what = `${sampler}, ${steps} step${steps === 1 ? "" : "s"}, ${guided}`;
     pane.querySelector(".pane-what").textContent = what;
     const picture = pane.querySelector(".cell"), gap = pane.querySelector(".pane-missing");
-    picture.className = `cell ${row.sprite}`;
-    picture.hidden = !cell || cell.strip === null;
+    for (const piece of all(".piece", picture)) piece.className = `piece ${row.sprite}`;
+    picture.hidden = cell.strip === null;
     picture.setAttribute("aria-label", `Samples of ${row.label}, ${what}`);
-    if (cell && cell.strip !== null) picture.style.setProperty("--r", cell.strip);
+    if (cell.strip !== null) picture.style.setProperty("--r", cell.strip);
     gap.hidden = !picture.hidden;
-    gap.textContent = cell ? "Failed: the training diverged or a sample is not finite." : missing(paradigm, sampler);
-    const body = pane.querySelector("tbody");
-    body.replaceChildren(...(cell ? cell.figures : []).map(([words, value, spread, real]) => {
+    gap.textContent = "Failed: the training diverged or a sample is not finite.";
+    pane.querySelector("tbody").replaceChildren(...cell.figures.map(([words, value, spread, real]) => {
       const line = document.createElement("tr"), head = text("th", words);
       head.scope = "row";
       line.append(head, text("td", value), text("td", spread, "dim"), text("td", real, "dim"));
       return line;
     }));
-    const command = pane.querySelector(".pane-command");
-    command.parentElement.hidden = !cell;
-    if (cell) command.textContent =
+    pane.querySelector(".pane-command").textContent =
       `snakemake --cores all results/${data.run}/samples/${paradigm}/${data.seed}/${cell.stage}.npz`;
-    return cell ? `${paradigm}/${name}` : null;
+    return `${paradigm}/${name}`;
   }
 
   function render(remember = true) {
     for (const side of ["left", "right"]) {
-      const chosen = view[side], able = samplersAt(chosen.paradigm);
-      if (!able.includes(chosen.sampler)) chosen.sampler = able[0];
-      byId(`${side}-paradigm`).value = chosen.paradigm;
-      byId(`${side}-sampler`).replaceChildren(...able.map((name) => new Option(name, name, false, name === chosen.sampler)));
+      const now = view[side];
+      byId(`${side}-paradigm`).value = now.paradigm;
+      byId(`${side}-sampler`).replaceChildren(...samplersOf(now.paradigm).map((name) => new Option(name, name, false, name === now.sampler)));
+      for (const [control, stops, words] of [["steps", stepsOf(now), "steps"], ["guidance", scalesOf(now), "guidance scale"]]) {
+        const slider = byId(`${side}-${control}`);
+        slider.max = stops.length - 1;
+        slider.value = stops.indexOf(now[control]);
+        slider.disabled = stops.length < 2;
+        slider.setAttribute("aria-valuetext", control === "steps" ? `${now.steps} ${words}` : `${words} ${now.guidance}`);
+        byId(`${side}-${control}-value`).textContent = now[control];
+      }
     }
-    const settle = (id, values, value, words) => {
-      byId(id).value = values.indexOf(value);
-      byId(id).setAttribute("aria-valuetext", words);
-      byId(`${id}-value`).textContent = value;
-    };
-    settle("steps", steps, view.steps, `${view.steps} steps`);
-    settle("guidance", scales, view.guidance, `guidance scale ${view.guidance}`);
     const shown = ["left", "right"].map(show);
     for (const mark of all("svg [data-cell]")) mark.classList.toggle("here", shown.includes(mark.dataset.cell));
     if (remember) history.replaceState(null, "", address());
   }
 
-  function address() {
-    const side = ({ paradigm, sampler }) => `${paradigm}/${sampler}`;
-    return `#explore?left=${side(view.left)}&right=${side(view.right)}&steps=${view.steps}&guidance=${view.guidance}`;
-  }
+  const address = () => `#explore?left=${view.left.paradigm}/${nameOf(view.left)}&right=${view.right.paradigm}/${nameOf(view.right)}`;
 
   // What the address names and asks for; a mangled one names nothing.
   function named() {
     try { return decodeURIComponent(location.hash.slice(1)).split("?"); } catch { return [""]; }
   }
 
-  // Whether the address named a view; what it names and the run lacks is left as it was.
+  // Whether the address named a view; what it names and the run lacks becomes the nearest that exists.
   function restore() {
     const [target, query] = named();
     if (target !== "explore" || !query) return false;
     const asked = new URLSearchParams(query);
     for (const side of ["left", "right"]) {
-      const [paradigm, sampler] = (asked.get(side) || "").split("/");
-      if (Object.hasOwn(paradigms, paradigm))
-        view[side] = { paradigm, sampler: paradigms[paradigm].samplers.includes(sampler) ? sampler : paradigms[paradigm].samplers[0] };
+      const [paradigm, sampler, steps, guidance] = (asked.get(side) || "").split("/");
+      if (!Object.hasOwn(paradigms, paradigm)) continue;
+      const known = (value, shared) => parseFloat(value ?? asked.get(shared)); // links of older pages share both
+      view[side] = settled({ paradigm, sampler, steps: known(steps, "steps"), guidance: known(guidance, "guidance") });
     }
-    if (steps.includes(Number(asked.get("steps")))) view.steps = Number(asked.get("steps"));
-    if (asked.has("guidance") && scales.includes(Number(asked.get("guidance")))) view.guidance = Number(asked.get("guidance"));
     return true;
   }
 
   function open(id) {
-    const [paradigm, sampler, count, scale] = id.split("/");
-    view.left = { paradigm, sampler };
-    view.steps = Number(count);
-    if (paradigms[paradigm].conditional) view.guidance = Number(scale);
+    const [paradigm, ...rest] = id.split("/");
+    view.left = settled({ paradigm, ...parts(rest.join("/")) });
     render();
     byId("explore").scrollIntoView();
     byId("left-paradigm").focus({ preventScroll: true });
@@ -124,26 +113,27 @@
   const explorable = Boolean(data.opening[0]); // not where every training failed
   if (explorable) {
     data.opening.forEach((id, index) => {
-      const [paradigm, sampler] = id.split("/");
-      view[index ? "right" : "left"] = { paradigm, sampler };
+      const [paradigm, ...rest] = id.split("/");
+      view[index ? "right" : "left"] = { paradigm, ...parts(rest.join("/")) };
     });
-    const [, , count, scale] = data.opening[1].split("/");
-    view.steps = Number(count);
-    if (scales.includes(Number(scale))) view.guidance = Number(scale);
     for (const side of ["left", "right"]) {
-      byId(`${side}-paradigm`).addEventListener("change", (event) => {
-        view[side] = { paradigm: event.target.value, sampler: paradigms[event.target.value].samplers[0] };
+      const change = (control, next) => byId(`${side}-${control}`).addEventListener("input", (event) => {
+        view[side] = settled({ ...view[side], ...next(event.target.value) });
         render();
       });
-      byId(`${side}-sampler`).addEventListener("change", (event) => { view[side].sampler = event.target.value; render(); });
+      byId(`${side}-paradigm`).addEventListener("change", (event) => {
+        view[side] = settled({ paradigm: event.target.value, ...parts(paradigms[event.target.value].chosen) });
+        render();
+      });
+      change("sampler", (sampler) => ({ sampler }));
+      change("steps", (index) => ({ steps: stepsOf(view[side])[index] }));
+      change("guidance", (index) => ({ guidance: scalesOf(view[side])[index] }));
+      byId(side).querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     }
-    byId("steps").addEventListener("input", (event) => { view.steps = steps[event.target.value]; render(); });
-    byId("guidance").addEventListener("input", (event) => { view.guidance = scales[event.target.value]; render(); });
-    byId("controls").addEventListener("submit", (event) => event.preventDefault());
     const again = () => { if (restore()) { render(false); byId("explore").scrollIntoView(); } };
     addEventListener("hashchange", again);
     if (restore()) { render(false); requestAnimationFrame(() => byId("explore").scrollIntoView()); } else render(false);
-  } else byId("controls").hidden = true;
+  }
 
   // --- Marks that say what they are, and open their cell if they have one; arrow keys go from mark to mark -------------
   const tip = document.body.appendChild(text("div", "", "tip"));
@@ -158,7 +148,7 @@
   };
   const hush = () => { tip.hidden = true; };
   addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
-  for (const chart of all("figure svg")) {
+  for (const chart of all(".panel svg, .forest")) {
     const marks = all("[data-mark]", chart);
     const markOf = (event) => event.target.closest("[data-mark]");
     marks.forEach((mark, index) => {
@@ -236,8 +226,13 @@
     }
     byId("count").textContent = `${count} row${count === 1 ? "" : "s"}`;
   };
-  byId("only").addEventListener("change", filter);
-  byId("holds").addEventListener("input", filter);
+  const refilter = () => {
+    filter();
+    const asked = new URLSearchParams(Object.entries({ only: byId("only").value, holds: byId("holds").value }).filter(([, value]) => value));
+    history.replaceState(null, "", `#rows${asked.size ? "?" : ""}${asked}`);
+  };
+  byId("only").addEventListener("change", refilter);
+  byId("holds").addEventListener("input", refilter);
 
   // --- A paradigm highlighted everywhere -----------------------------------------------------------------------------
   const lit = new Set();
@@ -253,22 +248,47 @@
   });
   addEventListener("keydown", (event) => { if (event.key === "Escape" && lit.size) { lit.clear(); relight(); } });
 
-  // --- Denoising, by hand --------------------------------------------------------------------------------------------
-  const frame = byId("frame");
+  // --- Denoising: plays while it is in sight, unless motion is not wanted -----------------------------------------------
+  const frame = byId("frame"), play = byId("play");
   const scrub = () => {
     const t = (1 - frame.value / frame.max).toFixed(2).replace(/\.?0+$/, "");
     document.documentElement.style.setProperty("--frame", frame.value);
     byId("frame-value").textContent = t;
     frame.setAttribute("aria-valuetext", `t = ${t}`);
   };
+  let clock = null, wanted = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const stop = () => { clearTimeout(clock); clock = null; };
+  const tick = () => {
+    const last = Number(frame.value) === Number(frame.max);
+    frame.value = last ? 0 : Number(frame.value) + 1;
+    scrub();
+    clock = setTimeout(tick, Number(frame.value) === Number(frame.max) ? 1800 : Number(frame.value) === 0 ? 900 : 220);
+  };
+  const settle = (playing) => {
+    wanted = playing;
+    play.textContent = playing ? "Pause" : "Play";
+    play.setAttribute("aria-pressed", playing);
+    stop();
+    if (playing && insight) clock = setTimeout(tick, 500);
+  };
+  let insight = false;
   document.documentElement.style.setProperty("--frames", Number(frame.max) + 1);
-  frame.value = Math.round(frame.max / 2);
-  frame.addEventListener("input", scrub);
+  frame.value = wanted ? 0 : Math.round(frame.max / 2);
+  frame.addEventListener("input", () => { settle(false); scrub(); });
+  play.addEventListener("click", () => settle(!wanted));
+  new IntersectionObserver(([seen]) => { insight = seen.isIntersecting; settle(wanted); }).observe(byId("denoising").querySelector(".films"));
+  settle(wanted);
   scrub();
 
   // --- What a link names is opened; paper gets everything but the rows ------------------------------------------------
   const reveal = () => {
-    const target = byId(named()[0]);
+    const [name, query] = named(), target = byId(name);
+    if (name === "rows" && query) {
+      const asked = new URLSearchParams(query);
+      byId("only").value = asked.get("only") || "";
+      byId("holds").value = asked.get("holds") || "";
+      filter();
+    }
     if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
   };
   addEventListener("hashchange", reveal);
