@@ -23,6 +23,8 @@ rule aggregate:
             labels={"run": "{run}"},
         ),
         "reports/{run}/metrics.json",
+        "reports/{run}/headline.json",
+        curve_files("reports/{run}/plots"),
         "results/{run}/records/aggregate.json",
     log:
         "logs/{run}/aggregate.log",
@@ -53,7 +55,7 @@ rule claims:
     input:
         expand(
             "reports/{{run}}/tables/{table}.parquet",
-            table=["cells", "convergence", "cost", "floors", "noise_error", "paradigms", "straightness"],
+            table=["cells", "convergence", "cost", "floors", "judges", "noise_error", "paradigms", "straightness"],
         ),
         "workflow/claims.yaml",
         sources("claims"),
