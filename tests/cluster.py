@@ -135,7 +135,7 @@ class Cluster:
             process = subprocess.Popen(command, env=self.environment(), start_new_session=True, **quiet)
         (self.folder / "pids" / name).write_text(str(process.pid))
 
-    def _until(self, name: str, ready: Callable[[], object], seconds: float = 60) -> None:
+    def _until(self, name: str, ready: Callable[[], object], seconds: float = 180) -> None:
         end, why = time.monotonic() + seconds, ""
         while True:
             try:
@@ -245,8 +245,8 @@ class Cluster:
             path.unlink()
 
     def jobs(self) -> list[dict[str, str]]:
-        """Every job that was ever submitted, as the accounts have it."""
-        names = ("JobID", "State", "Account", "Partition", "Comment", "ReqTRES", "Timelimit", "Elapsed", "Restarts")
+        """Every job ever submitted, as the accounts have it; one that was started again is there twice."""
+        names = ("JobID", "State", "Account", "Partition", "ReqTRES", "Timelimit")
         rows = self.call("sacct", "-X", "-a", "-n", "-P", "-D", "-S", "2020-01-01", "-o", ",".join(names)).splitlines()
         return [dict(zip(names, row.split("|"), strict=True)) for row in rows]
 

@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_every_command_is_one_of_ours(page):
             line = line.replace(old, new)
         words = shlex.split(re.sub(r"^diffbench ", "python -m diffbench ", line))
         if words[0] == "snakemake":
-            words = [word for before, word in zip(words, words[1:], strict=False) if before != "--forcerun"]
+            words = [word for before, word in pairwise(words) if before != "--forcerun"]
             targets = [word for word in words if re.fullmatch(r"[a-z-]+|workflow/\S+", word) and word[0] != "-"]
             for target in set(targets) - {"all"}:
                 known = target in config.preset_names() or (ROOT / target).exists() or target == words[-1] == "mnist"

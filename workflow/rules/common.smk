@@ -93,7 +93,7 @@ def gpus(wildcards):
     return int(device == "cuda" or (device == "auto" and cuda_devices() > 0))
 
 
-def memory(wildcards, attempt):
+def megabytes(wildcards, attempt):
     """Megabytes a scheduler is asked for; no limit on one machine, where no pool of mem_mb is declared."""
     return demand.memory_mb(params_of(wildcards.run), bool(gpus(wildcards)), attempt)
 

@@ -20,7 +20,7 @@ rule train:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("train"),
     params:
         code=code("train"),
@@ -55,7 +55,7 @@ rule sample:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("sample"),
     params:
         code=code("sample"),
@@ -86,7 +86,7 @@ rule evaluate:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("evaluate"),
     params:
         code=code("evaluate"),
@@ -122,7 +122,7 @@ rule convergence:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("convergence"),
     params:
         code=code("convergence"),
@@ -155,7 +155,7 @@ rule probe:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("probe"),
     params:
         code=code("probe"),

@@ -36,7 +36,7 @@ rule classifier:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("classifier"),
     params:
         code=code("classifier"),
@@ -63,7 +63,7 @@ rule reference:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("reference"),
     params:
         code=code("reference"),

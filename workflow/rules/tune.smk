@@ -17,7 +17,7 @@ rule tune:
     threads: threads_of
     resources:
         gpu=gpus,
-        mem_mb=memory,
+        mem_mb=megabytes,
         runtime=minutes("tune"),
     params:
         code=code("tune"),
