@@ -1,4 +1,4 @@
-"""A day with DVC's experiments, in one clone: run, queued, shown, applied, branched, shared, compared and cleaned up."""
+"""A day with DVC's experiments: run, queued, shown, applied, branched, shared, compared and cleaned up."""
 
 import csv
 import io
@@ -32,11 +32,8 @@ def test_what_dvc_shows_fits_a_screen(both):
     assert columns[first : first + 9] == [*figures, "real_fid"]
     metrics = json.loads(run("dvc", "metrics", "show", "--json", cwd=both[0]))
     found = metrics[""]["data"]["reports/smoke/headline.json"]["data"]
-    assert (
-        found["best_fid"]
-        == found["fid"][found["best_row"]]
-        == min(found["fid"][row] for row in ("sd1", found["best_row"]))
-    )
+    assert found["best_fid"] == found["fid"][found["best_row"]]
+    assert found["best_fid"] == min(fid for row, fid in found["fid"].items() if row != "ddpm"), "which has no prompts"
     full = json.loads((both[0] / "reports/smoke/metrics.json").read_text())
     assert {row: full[row]["best_fid"] for row in found["fid"]} == found["fid"]
     names = {"Quality against evaluations": "nfe", "Guidance": "joint_error", "Convergence": "images"}
