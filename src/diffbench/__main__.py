@@ -7,7 +7,7 @@ import sys
 
 from diffbench.cli import complain, main
 from diffbench.errors import UserError
-from diffbench.runs import refuse_another_package
+from diffbench.runs import experiments_own, refuse_another_package
 
 # A job imports half a million objects of torch and ends minutes later. Collections while they are made, and the last
 # ones over all of them when the interpreter ends, take a fifth of a short job's time and free nothing.
@@ -27,6 +27,10 @@ def leave(code: int) -> None:
 
 def run() -> None:
     """Run the command line with the code of the checkout that it is given in, and end the process."""
+    if source := experiments_own():
+        others = [path for path in [os.environ.get("PYTHONPATH")] if path]
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(source), *others])
+        os.execv(sys.executable, [sys.executable, "-m", "diffbench", *sys.argv[1:]])
     try:
         refuse_another_package()
     except UserError as error:

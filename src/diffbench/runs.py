@@ -24,6 +24,19 @@ def refuse_another_package() -> None:
         )
 
 
+def experiments_own() -> Path | None:
+    """The folder of the package in a copy of the checkout that DVC makes for an experiment; None elsewhere.
+
+    An experiment runs with the code that it was queued with, whatever is installed or has been edited since.
+    """
+    here = Path.cwd()
+    own = here / "src/diffbench/runs.py"
+    inside = any(
+        part == ".dvc" and here.parts[at + 1 : at + 3] == ("tmp", "exps") for at, part in enumerate(here.parts)
+    )
+    return own.parent.parent if inside and own.exists() and not own.samefile(__file__) else None
+
+
 def check(params: dict, source: str) -> None:
     """Check raw params completely.
 

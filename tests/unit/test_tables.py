@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from diffbench.errors import UserError
 from diffbench.report import finding
 from diffbench.stages import aggregate
-from diffbench.tables import intervals, layout, schema, store
+from diffbench.tables import intervals, layout, overview, schema, store
 
 
 def cell(**changes):
@@ -223,3 +223,24 @@ def test_a_score_from_outside_joins_every_table_that_holds_scores(monkeypatch):
     for name in ("cells", "floors", "convergence"):
         assert schema.TABLES[name].columns[-1].name == "zeal"
     assert float(store.frame("cells", [cell(zeal=0.5)]).zeal[0]) == 0.5
+
+
+def test_the_headline_leaves_out_copies_and_rows_without_rank():
+    """A row competes as in the report; every row's FID is told all the same."""
+    rows = [
+        {"paradigm": "ddpm", "conditional": False, "seeds_ok": 3, "best_fid": 1.0, "best_nfe": 9, "copies": False},
+        {"paradigm": "dit", "conditional": True, "seeds_ok": 3, "best_fid": 2.0, "best_nfe": 8, "copies": True},
+        {"paradigm": "sd1", "conditional": True, "seeds_ok": 1, "best_fid": 3.0, "best_nfe": 7, "copies": False},
+        {"paradigm": "sd2", "conditional": True, "seeds_ok": 3, "best_fid": 4.0, "best_nfe": 6, "copies": False},
+        {"paradigm": "sd3", "conditional": True, "seeds_ok": 0, "best_fid": None},
+    ]
+    paradigms = aggregate.ranked(store.frame("paradigms", rows))
+    frames = {"paradigms": paradigms, "floors": store.frame("floors", [{"split": "test", "fid": 0.5}])}
+    assert overview.headline(frames) == {
+        "best_row": "sd2",
+        "best_fid": 4.0,
+        "best_nfe": 6,
+        "fid": {"ddpm": 1.0, "dit": 2.0, "sd1": 3.0, "sd2": 4.0},
+        "real_fid": 0.5,
+    }
+    assert overview.headline(frames | {"paradigms": paradigms.iloc[4:]}) == {"fid": {}, "real_fid": 0.5}

@@ -159,6 +159,11 @@ def table_files(folder, stage=None):
     return [path.as_posix() for path in layout.files(Path(folder), stage)]
 
 
+def curve_files(folder):
+    """The files that DVC draws, under a folder that may hold wildcards."""
+    return [path.as_posix() for path in layout.curves(Path(folder))]
+
+
 def published(run):
     """What a run leaves for its readers, and its last file.
 
@@ -166,8 +171,9 @@ def published(run):
     made from.
     """
     places = Places(run)
-    pages = (places.report, places.samples_poster, places.quality_poster, places.metrics)
-    return [manifest_of(run), *(page.as_posix() for page in pages), *table_files(places.tables)]
+    pages = (places.report, places.samples_poster, places.quality_poster, places.metrics, places.headline)
+    tables = [*table_files(places.tables), *curve_files(places.plots)]
+    return [manifest_of(run), *(page.as_posix() for page in pages), *tables]
 
 
 def requested_runs():

@@ -23,6 +23,8 @@ rule aggregate:
             labels={"run": "{run}"},
         ),
         "reports/{run}/metrics.json",
+        "reports/{run}/headline.json",
+        curve_files("reports/{run}/plots"),
         "results/{run}/records/aggregate.json",
     log:
         "logs/{run}/aggregate.log",

@@ -1,4 +1,4 @@
-"""The aggregate stage: all scores into versioned tables and one metrics file."""
+"""The aggregate stage: all scores into versioned tables, and the figures and curves that DVC shows."""
 
 import math
 
@@ -12,6 +12,7 @@ from diffbench.runtime.places import Places
 from diffbench.tables import layout, provenance, schema, store
 from diffbench.tables.factors import effects
 from diffbench.tables.intervals import interval
+from diffbench.tables.overview import curves, headline, own_cells
 
 COPIES = 0.05  # share of copies from which on, proved over seeds, a row is not ranked
 
@@ -35,8 +36,7 @@ def summary(cells: pd.DataFrame, paradigm: str, sampler: str, guidance: float | 
         guidance: that scale; None where no selection images gave one, so that there is nothing to sum up.
         target: the FID whose fewest evaluations are asked for.
     """
-    own = cells[(cells.paradigm == paradigm) & (cells.status == "ok") & (cells.arm == "")]
-    own = own[(own.guidance == guidance) & ((own.sampler == sampler) | own.native.fillna(False).astype(bool))]
+    own = own_cells(cells, paradigm, sampler, guidance)
     if own.empty:
         return {}
     means = own.groupby(["sampler", "steps", "nfe"], as_index=False)[["fid_held_out", "fid"]].mean()
@@ -132,7 +132,7 @@ def thresholds(rows: list[dict], floor: float, within: list[float], budget: int)
 
 
 def run(params: Params) -> None:
-    """Write every table under reports/<run>/tables and reports/<run>/metrics.json.
+    """Write the tables of a run, its metrics.json and headline.json, and the curves in plots/.
 
     Raises:
         UserError: an input is missing or damaged.
@@ -220,10 +220,13 @@ def run(params: Params) -> None:
     frames["paradigms"] = ranked(frames["paradigms"])
     store.write(places.tables, frames)
     write_json(places.metrics, metrics(frames))
+    write_json(places.headline, headline(frames))
+    for name, curve in curves(params, frames).items():
+        store.write_csv(places.plots / f"{name}.csv", curve)
 
 
 def metrics(frames: dict[str, pd.DataFrame]) -> dict:
-    """The headline figures, nested for ``dvc metrics``."""
+    """The figures of every row's best cell, for programs to read."""
     scores = ("precision", "recall", "digit_error", "joint_error")
     names = ("guidance", "best_fid", "best_pca_fid", "best_nfe", "few_fid", *scores)
     result: dict = {"floor": {"fid": float(store.real_test_row(frames["floors"]).fid)}}

@@ -4,6 +4,13 @@ from pathlib import Path
 
 from diffbench.tables import schema
 
+CURVES = ("quality", "guidance", "convergence", "loss")  # the files in plots/, which DVC draws
+
+
+def curves(folder: Path) -> list[Path]:
+    """The files that DVC draws."""
+    return [folder / f"{name}.csv" for name in CURVES]
+
 
 def made_by(stage: str) -> list[str]:
     """The tables that a stage writes."""

@@ -41,6 +41,12 @@ def field(column: Column) -> dict[str, str]:
     return {key: value for key, value in vars(column).items() if value or key != "blind"}
 
 
+def write_csv(path: Path, data: pd.DataFrame) -> None:
+    """Write a frame as CSV; floats print so that they read back exactly."""
+    with replacing(path) as temporary:
+        data.to_csv(temporary, index=False, lineterminator="\n")
+
+
 def write_frames(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
     """Write every frame as Parquet and CSV."""
     for name, data in frames.items():
@@ -48,8 +54,7 @@ def write_frames(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"diffbench_schema": VERSION.encode()})
         with replacing(folder / f"{name}.parquet") as temporary:
             pq.write_table(arrow, temporary, write_page_checksum=True)
-        with replacing(folder / f"{name}.csv") as temporary:
-            data.to_csv(temporary, index=False, lineterminator="\n")  # floats print so that they read back exactly
+        write_csv(folder / f"{name}.csv", data)
 
 
 def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
