@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PATHS = re.compile(r"`((?:src|tests|workflow|docs|benchmarks|reports)/[\w./-]+)`")
 GITHUB = "../../"  # of the README, to the repository's own pages
-DVC = ("repro", "exp", "queue", "dag", "metrics", "plots", "remote", "push", "pull", "checkout", "status")
+DVC = ("repro", "exp", "queue", "dag", "gc", "metrics", "plots", "remote", "push", "pull", "checkout", "status")
 STAND_INS = {"<run>": "digits", "digits other/tables": "digits other"}
 
 
