@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from invented import invented
+from markupsafe import escape
 
 from diffbench import runs
 from diffbench.report import charts, effects, figures, finding, page, sections, sprites
@@ -76,7 +77,7 @@ def test_every_score_says_on_the_page_what_it_is_blind_to(named):
     frames = invented(named)
     html = page.render(frames, named)
     for column in schema.SCORES:
-        assert f"<em>Blind to {column.blind}.</em>" in html, column.name
+        assert f"<em>Blind to {escape(column.blind)}.</em>" in html, column.name
     assert "0.0432" in html, "the floor of the second opinion"
     assert "puts the means in the same order" in html
     first = frames["paradigms"].index[frames["paradigms"].conditional][:1]
