@@ -179,10 +179,10 @@ def test_a_run_on_cuda_asks_for_one_gpu(slurm, filled_in, finished, tmp_path):
     preset = clone / "workflow/presets/smoke.yaml"
     preset.write_text(preset.read_text().replace("device: cpu", "device: cuda"))
     before = last(slurm)
-    with started(clone, "--retries", "0", "--until", "classifier") as head:
+    with started(clone, "--until", "classifier", "--retries", "0") as head:
         head.wait(PATIENCE)
-    (job,) = [job for job in slurm.jobs() if int(job["JobID"]) > before]
-    assert "gres/gpu=1" in job["ReqTRES"].split(",")
+    asked = [job["ReqTRES"].split(",") for job in slurm.jobs() if int(job["JobID"]) > before]
+    assert len(asked) == 1 and "gres/gpu=1" in asked[0]
 
 
 def test_every_job_for_the_scheduler_says_what_it_needs():
