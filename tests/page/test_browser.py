@@ -138,7 +138,7 @@ def overflow(page) -> int:
 def unlabelled(page) -> int:
     """Pictures and figures without a name."""
     return page.evaluate(
-        "[...document.querySelectorAll('[role=img], [role=group], figure svg')]"
+        "[...document.querySelectorAll('[role=img], [role=group], figure svg:not([aria-hidden])')]"
         ".filter((e) => !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby')).length"
     )
 

@@ -92,6 +92,8 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     """
     rows = competing(paradigms)
     rivals = rows[rows.conditional.astype(bool)] if rows.conditional.any() else rows
+    if rivals.empty and paradigms.best_fid.notna().any():
+        return "No row is ranked: those that gave samples copy training images."
     if rivals.empty:
         return "No paradigm gave samples: every training failed."
     single = [len(cell_seeds(row, cells)) < 2 for _, row in rivals.iterrows()]
