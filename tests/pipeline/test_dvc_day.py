@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from clones import edit_params, fresh, planned, run
+from clones import fresh, planned, run
 from conftest import ROOT
 
 pytestmark = pytest.mark.engines
@@ -62,8 +62,8 @@ def test_an_experiment_here_is_shown_and_taken_back(both, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_queued_experiment_runs_its_own_code_and_is_shared(both, tmp_path):
-    """Queue, an edit of code and params in the meantime, then apply, branch, push, gc and pull elsewhere."""
+def test_a_queued_experiment_runs_its_own_code_and_is_pushed(both, tmp_path):
+    """Queue, an edit of code and params in the meantime, then apply, branch, push and gc."""
     clone = fresh(both, tmp_path)
     run("dvc", "exp", "run", "--queue", "-n", "fast", "--allow-missing", "-S", "paradigms.sd1.lr=0.003", cwd=clone)
     source = clone / "src/diffbench/stages/train.py"
@@ -93,13 +93,4 @@ def test_a_queued_experiment_runs_its_own_code_and_is_shared(both, tmp_path):
     run("dvc", "remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"), cwd=clone)
     run("dvc", "exp", "push", "origin", "fast", cwd=clone)
     run("dvc", "gc", "-w", "--all-experiments", "-f", cwd=clone)
-    other = tmp_path / "other"
-    run("git", "clone", "-q", "-b", "main", str(tmp_path / "git"), str(other), cwd=tmp_path)
-    run("dvc", "remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"), cwd=other)
-    run("dvc", "exp", "pull", "origin", "fast", cwd=other)
-    run("dvc", "exp", "apply", "fast", cwd=other)
-    assert "0.003" in (other / "params.yaml").read_text()
-    run("python", "-m", "diffbench", "adopt", "smoke", cwd=other)
-    assert planned(other) == {}
-    edit_params(other, "paradigms.sd2.lr", 0.003)
-    assert planned(other)["train"] == 1
+    assert planned(clone) == {}, "what the collection left is the run's"
