@@ -441,7 +441,7 @@ def test_a_link_opens_what_it_names(opened, built):
 NAMES = {  # what the page calls the metrics of the claims
     "fid": "FID", "nfe": "network evaluations", "digit_error": "digit error", "joint_error": "any word wrong",
     "slant_error": "slant error", "weight_error": "weight error", "x0_error": "error of x0",
-    "path_over_chord": "length / chord",
+    "path_over_chord": "length / chord", "velocity_deviation": "deviation",
 }  # fmt: skip
 
 
@@ -472,7 +472,7 @@ def test_marks_are_labelled_reached_by_arrows_and_open_their_cell(opened, built)
     _, frames, _ = built
     page = opened().page
     labels = page.eval_on_selector_all(
-        "#cost figure:first-of-type .panel:first-child svg [data-cell]",
+        "#cost > figure .panel:first-child svg [data-cell]",
         "(marks) => marks.map((mark) => mark.getAttribute('aria-label'))",
     )
     cells = frames["cells"]
@@ -624,7 +624,7 @@ def test_marks_are_reached_by_keyboard_and_show_their_name(opened, section):
         label = page.evaluate("document.activeElement.getAttribute('aria-label')")
         assert page.inner_text(".tip") == label
         said.add(label)
-    assert len(said) == 3 and overflow(page) <= 0
+    assert len(said) == min(3, chart.locator("[data-mark]").count()) > 1 and overflow(page) <= 0
     page.keyboard.press("Escape")
     assert page.is_hidden(".tip") and shown.troubles == []
 
@@ -735,7 +735,7 @@ def test_the_summary_says_what_the_csv_does(opened, built):
     page = opened().page
     with (folder / "paradigms.csv").open(newline="") as handle:
         rows = {row["paradigm"]: row for row in csv.DictReader(handle)}
-    cost = pd.read_csv(folder / "cost.csv")
+    cost, cells_ = pd.read_csv(folder / "cost.csv"), pd.read_csv(folder / "cells.csv")
     names = heads(page, "#summary .summary")
     keys = page.eval_on_selector_all("#summary .summary tr[data-p]", "(rows) => rows.map((row) => row.dataset.p)")
     shown = texts(page, "#summary .summary tr[data-p]")
@@ -747,6 +747,11 @@ def test_the_summary_says_what_the_csv_does(opened, built):
             & (cost.steps == float(row["best_steps"] or -1)) & (cost.guidance == float(row["guidance"] or -1))
         ].seconds_per_1000.mean()  # fmt: skip
         row |= {"seconds": "" if pd.isna(clock) else str(clock)}
+        best = cells_[
+            (cells_.paradigm == key) & (cells_.sampler == row["best_sampler"]) & cells_.arm.isna()
+            & (cells_.steps == float(row["best_steps"] or -1)) & (cells_.guidance == float(row["guidance"] or -1))
+        ]  # fmt: skip
+        row |= {"chance_error": str(best.joint_error_shuffled.mean())}
         for name, text in zip(names, cells, strict=True):
             if name:
                 first, *low = text.split("\n")
@@ -759,7 +764,7 @@ def test_the_summary_says_what_the_csv_does(opened, built):
 ENDS = {  # the small print of a column of the summary
     "few_fid": ("few_fid_low", "few_fid_high", "few_nfe"),
     "best_fid": ("best_fid_low", "best_fid_high", "best_nfe"),
-    "joint_error": ("digit_error",),
+    "joint_error": ("digit_error", "chance_error"),
 }
 
 
@@ -813,7 +818,7 @@ def test_the_forest_of_claims_shows_each_effect_on_its_side_of_the_margin(opened
     assert drawn
     for name, mean, zero, bounds in drawn:
         row = claims_[int(name.removeprefix("claim-"))]
-        assert (mean > zero) == (row.effect > 0) or row.effect == 0, name
+        assert (mean > zero) == (row.effect > 0) or abs(row.effect) < 1e-3 * row.margin, name
         assert (mean < bounds[0]) == (row.effect < -row.margin), name
 
 
@@ -836,7 +841,8 @@ def test_the_denoising_plays_by_itself_and_can_be_stopped(opened):
     page = opened().page
     page.locator("#denoising").scroll_into_view_if_needed()
     first = page.evaluate(PLACE)
-    page.wait_for_function(f"{PLACE} !== '{first}'")
+    page.wait_for_timeout(2500)
+    assert page.evaluate(PLACE) != first
     assert page.inner_text("#play") == "Pause"
     page.click("#play")
     stopped = page.evaluate(PLACE)

@@ -157,7 +157,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "evidence": evidence(shown[0]) if shown else "",
                 "among": among(claim, parts) if claim["part"] else "",
                 "criterion": criterion(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
-                "marks": shown[0]["marks"] if shown else None,
+                "marks": shown[0]["marks"] if shown and not pd.isna(claim["effect"]) else None,
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }
