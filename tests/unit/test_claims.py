@@ -22,7 +22,7 @@ from diffbench.claims.verdicts import judge as verdict_of
 from diffbench.errors import UserError
 from diffbench.pipeline import manifest
 from diffbench.report import finding, page
-from diffbench.report.claims import bounds, criterion
+from diffbench.report.claims import bounds, criterion, effect_text
 from diffbench.runtime.places import Places
 from diffbench.tables import layout, schema, store
 from diffbench.training import cost
@@ -519,16 +519,18 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
     assert nasty not in html and "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html and "<b>bold" not in html
     assert html.index('id="summary"') < html.index('id="claims"') < html.index('id="samples"')
     text = html[html.index('<section id="claims"') : html.index('<section id="samples"')]
-    assert text.count('<details class="card"') == 20
+    assert text.count('<details class="claim"') == 20
     verdicts = set(found[0].verdict)
     assert len(verdicts) > 1 and all(f"</span> {verdict}</span>" in text for verdict in verdicts)
     drawn = found[1][found[1].effect.notna()]
-    dots = re.findall(r'aria-label="Effects by seed: ([^"]*)"', text)
-    assert len(dots) == len(drawn) > 3
-    assert text.count('class="seed"') == sum(len(json.loads(seeds)) for seeds in drawn.seeds)
-    for effect in drawn.effect:
-        assert np.isfinite(effect)
-    assert finding.tally(found[0]).removeprefix("claims: ") in text
+    assert len(drawn) > 3 and np.isfinite(drawn.effect).all()
+    for row in drawn.to_dict("records"):
+        seeds = [f"{one['seed']}: {effect_text(one['effect'], row['unit'])}" for one in json.loads(row["seeds"])]
+        assert (
+            f"Seeds {', '.join(seeds)}." in text and f"by seed {', '.join(one.split(': ')[1] for one in seeds)}" in text
+        )
+    counts = text.split("each tested alone, at 5%</th>")[1].split("</tr>")[0]
+    assert sorted(re.findall(r"<td>(\d+)</td>", counts)) == sorted(map(str, found[0].verdict.value_counts()))
 
 
 def test_how_many_octaves_of_learning_rate_are_near_the_best(at_root):
