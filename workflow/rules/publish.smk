@@ -89,6 +89,7 @@ rule claims:
 
 rule report:
     input:
+        "results/{run}/data.npz",
         table_files("reports/{run}/tables"),
         of_all(
             "results/{run}/evaluate/{paradigm}/{seed}.png",
