@@ -12,7 +12,7 @@ from PIL import Image
 from diffbench import cli, design, runs
 from diffbench.errors import UserError
 from diffbench.report import film, posters, readme
-from diffbench.report.finding import number
+from diffbench.report.finding import number, pairs
 from diffbench.runtime.places import REFERENCES, Places
 from diffbench.stages import claims
 from diffbench.tables import store
@@ -59,6 +59,7 @@ def test_readme_and_results_are_filled_from_the_tables(digits, capsys):
     assert "(../reports/digits/samples.png)" in results and "not MNIST" in results
     assert between(after[readme.RESULTS], "claims").startswith("The run gives ")
     finding = between(after[readme.README], "finding")
+    assert "With the same U-Net, velocity reaches FID" in finding
     assert "(reports/digits/quality.png)" in finding and readme.FILM.name not in finding, "this run has no page"
     assert not readme.FILM.exists()
     for path, names in readme.MARKED.items():
@@ -80,8 +81,8 @@ def test_rows_are_compared_only_where_the_network_is_the_same():
         ("e", "mmdit", "eps", "vp-linear", "uniform", False, 5.0),
     ]
     frame = store.frame("paradigms", [dict(zip(names, row, strict=True)) for row in rows])
-    found = readme.pairs(frame)
-    assert [(p["network"], p["eps"].paradigm, p["velocity"].paradigm) for p in found] == [("U-Net", "a", "b")]
+    found = pairs(frame)
+    assert [(p["network"], p["eps"].paradigm, p["velocity"].paradigm) for p in found] == [("unet", "a", "b")]
     assert [row["paradigm"] for row in readme.short(frame, 2.0)] == ["a", "d", "e"], "more than 1.5 times, not exactly"
 
 

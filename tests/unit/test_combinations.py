@@ -14,7 +14,7 @@ from diffbench.evaluation import classifier
 from diffbench.evaluation.metrics import adherence
 from diffbench.evaluation.metrics.adherence import errors
 from diffbench.evaluation.metrics.sets import Samples
-from diffbench.evaluation.scoring import reference_sets
+from diffbench.evaluation.scoring import reference_sets, references
 from diffbench.training.trainer import Trainer
 
 
@@ -57,7 +57,7 @@ def test_no_training_batch_holds_a_withheld_combination(smoke, places, key):
 def test_errors_on_withheld_combinations_are_told_apart(smoke, places):
     dataset = splits.load(places.data)
     network = classifier.load(places.classifier, smoke.classifier, dataset.side, torch.device("cpu"))
-    real, _ = reference_sets(smoke, dataset, torch.device("cpu"))
+    real, _ = reference_sets(smoke, dataset, references(smoke), torch.device("cpu"))
     test = dataset.test
     samples = Samples(test.images, *classifier.apply(network, splits.to_float(test.images)), test.prompts)
     plain = adherence.family(real)(samples)

@@ -22,7 +22,7 @@ from diffbench.evaluation.metrics.appearance import detail, halves
 from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics, to_infinity
 from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
 from diffbench.evaluation.metrics.sets import Real, Samples, pixels
-from diffbench.evaluation.scoring import panel, reference_sets
+from diffbench.evaluation.scoring import panel, reference_sets, references
 from diffbench.runtime.files import read_json
 from diffbench.stages import classifier as classifier_stage
 from diffbench.stages.reference import at_as_many, random_draws, subset
@@ -373,7 +373,7 @@ def test_pairs_that_components_do_not_tell_apart_are_told_apart_by_pixels(monkey
 def test_memorisation_of_digits_is_that_of_all_distances_with_or_without_the_stored_threshold(smoke, places):
     dataset = splits.load(places.data)
     train, test = dataset.train.images, dataset.test.images
-    real, _ = reference_sets(smoke, dataset, torch.device("cpu"))
+    real, _ = reference_sets(smoke, dataset, references(smoke), torch.device("cpu"))
     distances = by_all_distances(test, train)
     assert real.near == pixel.copy_distance(train, test) == np.quantile(distances.min(axis=1), pixel.NEAR)
     images = np.concatenate([test[:100], train[:50], np.zeros_like(test[:2]), test[:50] // 2 + train[:50] // 2])
@@ -406,7 +406,7 @@ def scored(smoke, places):
     """The real images of the smoke run, and a function from images and prompts to all scores."""
     dataset = splits.load(places.data)
     network = classifier.load(places.classifier, smoke.classifier, image_side(smoke), torch.device("cpu"))
-    real, _ = reference_sets(smoke, dataset, torch.device("cpu"))
+    real, _ = reference_sets(smoke, dataset, references(smoke), torch.device("cpu"))
     # As many neighbours as there are test images, rather than as few as the smoke run samples.
     rows = torch.from_numpy(subset(real.labels, len(dataset.test.labels), "manifold"))
     # The samples below are test images, so other images than those are what no network was trained on.
@@ -422,8 +422,8 @@ def scored(smoke, places):
 def test_other_judges_score_by_features_and_classes_of_their_own(smoke, places):
     """Against a distance and an error worked out by hand, for samples and for the real images on file."""
     dataset, cpu = splits.load(places.data), torch.device("cpu")
-    real, _ = reference_sets(smoke, dataset, cpu)
-    ask, test = panel(smoke, dataset, real, cpu), dataset.test
+    real, _ = reference_sets(smoke, dataset, references(smoke), cpu)
+    ask, test = panel(smoke, dataset, references(smoke), real, cpu), dataset.test
     first = classifier.load(places.classifier, smoke.classifier, dataset.side, cpu)
     (other,) = classifier.load_others(places.other_classifiers, smoke.classifier, dataset.side, cpu)
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))

@@ -86,19 +86,6 @@ def as_seen_by(judge: int, frames: Frames) -> Frames:
     return found
 
 
-def monotone(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.Series:
-    """The change of a metric from one guidance scale above 0 to the next: of all, the one that rises most.
-
-    What has the direction "lower" falls monotonically where that is below 0. The largest of noisy changes is above the
-    largest of the true ones, so noise speaks against the claim.
-
-    Raises:
-        Untestable: fewer than three scales.
-    """
-    values = _by_scale(context, row, metric, where)
-    return values.diff(axis=1).iloc[:, 1:].max(axis=1, skipna=False)
-
-
 def _by_seed(rows: pd.DataFrame, metric: str) -> pd.Series:
     """A metric by seed; failed rows are not a number."""
     values = rows.set_index(rows.seed.astype(int))[metric].astype(float)
@@ -222,6 +209,19 @@ def trend(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.
     x = np.log2(values.columns.to_numpy(float))
     x = x - x.mean()
     return values.mul(x, axis=1).sum(axis=1, skipna=False) / float(x @ x)
+
+
+def monotone(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.Series:
+    """The change of a metric from one guidance scale above 0 to the next: of all, the one that rises most.
+
+    What has the direction "lower" falls monotonically where that is below 0. The largest of noisy changes is above the
+    largest of the true ones, so noise speaks against the claim.
+
+    Raises:
+        Untestable: fewer than three scales.
+    """
+    values = _by_scale(context, row, metric, where)
+    return values.diff(axis=1).iloc[:, 1:].max(axis=1, skipna=False)
 
 
 def _by_scale(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.DataFrame:

@@ -25,13 +25,26 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def reference_sets(params: Params, dataset: splits.Dataset, device: torch.device) -> tuple[Real, Frechet]:
-    """What cells are scored against, and the distance to the validation split, which chooses between them.
+Arrays = dict[str, np.ndarray]
+
+
+def references(params: Params) -> Arrays:
+    """What the reference stage left: features of each split (N, F), by the first classifier and by the other judges.
 
     Raises:
-        UserError: the reference file is missing or damaged.
+        UserError: the file is missing or damaged.
     """
-    arrays = npz.load_arrays(Places(params.name).reference)
+    return npz.load_arrays(Places(params.name).reference)
+
+
+def reference_sets(
+    params: Params, dataset: splits.Dataset, arrays: Arrays, device: torch.device
+) -> tuple[Real, Frechet]:
+    """What cells are scored against, and the distance to the validation split, which chooses between them.
+
+    Args:
+        arrays: of ``references``.
+    """
     train = torch.from_numpy(arrays["train"]).to(device)
     rows = torch.from_numpy(arrays["manifold_rows"]).to(device)
     real = Real(
@@ -71,14 +84,17 @@ def panel_of(networks: list[judge.Classifier], features: list[Tensor], rows: Ten
     return ask
 
 
-def panel(params: Params, dataset: splits.Dataset, real: Real, device: torch.device) -> Panel:
+def panel(params: Params, dataset: splits.Dataset, arrays: Arrays, real: Real, device: torch.device) -> Panel:
     """The judges after the first of a run.
 
+    Args:
+        arrays: of ``references``.
+        real: the real images as the first classifier sees them.
+
     Raises:
-        UserError: the classifiers' file or the reference file is missing or damaged.
+        UserError: the classifiers' file is missing or damaged.
     """
-    places = Places(params.name)
-    networks = judge.load_others(places.other_classifiers, params.classifier, dataset.side, device)
-    arrays = npz.load_arrays(places.reference)
+    path = Places(params.name).other_classifiers
+    networks = judge.load_others(path, params.classifier, dataset.side, device)
     features = [torch.from_numpy(arrays[f"train_{index + 1}"]).to(device) for index in range(len(networks))]
     return panel_of(networks, features, torch.from_numpy(arrays["manifold_rows"]).to(device), real)

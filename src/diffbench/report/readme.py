@@ -17,7 +17,7 @@ from diffbench.errors import UserError
 from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain
-from diffbench.report.finding import headline, number, tally
+from diffbench.report.finding import VELOCITY, headline, number, pairs, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -37,19 +37,6 @@ def objective(row: pd.Series) -> tuple[str, str, str]:
 
 
 STORY = ("ddpm", "sd1", "sd2", "dit", "sd3")  # the order of the table's rows, which the tables sort by name
-EPS, VELOCITY = ("eps", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal")
-
-
-def pairs(paradigms: pd.DataFrame) -> list[dict[str, Any]]:
-    """Conditional rows of one network that differ in nothing but eps or velocity, by network."""
-    rows = paradigms[paradigms.conditional.astype(bool) & paradigms.best_fid.notna()]
-    by_kind = {(row.network, objective(row)): row for _, row in rows.iterrows()}
-    names = {**NETWORKS, **{network: network for network in rows.network if network not in NETWORKS}}
-    return [
-        {"network": name, "eps": by_kind[network, EPS], "velocity": by_kind[network, VELOCITY]}
-        for network, name in names.items()
-        if {(network, EPS), (network, VELOCITY)} <= set(by_kind)
-    ]
 
 
 def factors(effects: pd.DataFrame) -> list[dict[str, Any]]:
@@ -88,7 +75,7 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
     places = [STORY.index(key) if key in STORY else len(STORY) + (role != "recipe")
               for key, role in zip(rows.paradigm, rows.role, strict=True)]  # fmt: skip
     ordered = rows.assign(_place=places).sort_values("_place", kind="stable")
-    found = pairs(rows)
+    found = [pair | {"network": NETWORKS.get(pair["network"], pair["network"])} for pair in pairs(rows)]
     velocity = [row for _, row in ordered.iterrows() if row.conditional and objective(row) == VELOCITY]
     return {
         "title": headline(rows, frames["cells"], frames["floors"]),

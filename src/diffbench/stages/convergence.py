@@ -17,7 +17,7 @@ from diffbench.errors import UserError
 from diffbench.evaluation import classifier as judge
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
-from diffbench.evaluation.scoring import finite, panel, reference_sets
+from diffbench.evaluation.scoring import finite, panel, reference_sets, references
 from diffbench.runtime import checkpoint
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
@@ -64,8 +64,9 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     folder, sampling = places.train(paradigm_id, seed), params.sampling
     history = read_json(folder / "history.json")
     network = judge.load(places.classifier, params.classifier, dataset.side, device)
-    real, _ = reference_sets(params, dataset, device)
-    score, ask = measure(real), panel(params, dataset, real, device)
+    arrays = references(params)
+    real, _ = reference_sets(params, dataset, arrays, device)
+    score, ask = measure(real), panel(params, dataset, arrays, real, device)
     prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
     scale = 1.0 if paradigm.conditional else 0.0
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.

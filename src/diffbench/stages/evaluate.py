@@ -14,7 +14,7 @@ from diffbench.evaluation import classifier as judge
 from diffbench.evaluation.failures import confusion, failures
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
-from diffbench.evaluation.scoring import finite, panel, reference_sets
+from diffbench.evaluation.scoring import finite, panel, reference_sets, references
 from diffbench.runtime import npz
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
@@ -39,8 +39,9 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     device, places = prepare(params.compute), Places(params.name)
     dataset, paradigm = splits.load(places.data), params.paradigms[paradigm_id]
     network = judge.load(places.classifier, params.classifier, dataset.side, device)
-    real, against_validation = reference_sets(params, dataset, device)
-    score, ask = measure(real), panel(params, dataset, real, device)
+    arrays = references(params)
+    real, against_validation = reference_sets(params, dataset, arrays, device)
+    score, ask = measure(real), panel(params, dataset, arrays, real, device)
     prompt = captions(dataset, params.sampling.images, "scored")
 
     rows: list[dict[str, Any]] = []

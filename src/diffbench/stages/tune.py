@@ -18,7 +18,7 @@ from diffbench.device import prepare
 from diffbench.diffusion.generate import generate, starts
 from diffbench.evaluation import classifier as judge
 from diffbench.evaluation.metrics.frechet import Frechet
-from diffbench.evaluation.scoring import reference_sets
+from diffbench.evaluation.scoring import reference_sets, references
 from diffbench.runtime.files import read_json, replacing, write_json
 from diffbench.runtime.places import Places
 from diffbench.training.trainer import Trainer, advance
@@ -114,7 +114,7 @@ def search(params: Params, paradigm_id: str) -> None:
     own = replace(params, training=replace(params.training, images=tune.images, snapshots=[]))
     dataset = splits.load(places.data)
     network = judge.load(places.classifier, params.classifier, dataset.side, device)
-    _, against_validation = reference_sets(params, dataset, device)
+    _, against_validation = reference_sets(params, dataset, references(params), device)
     same = {"images": tune.images, "sampler": row.samplers[0], "steps": tune.steps}
     scores: dict[int, float] = {}
     found = []
