@@ -16,8 +16,10 @@ include: "workflow/rules/tune.smk"
 report: "workflow/report/workflow.rst"
 
 
+# On a cluster these run where snakemake does: short, or, as the data, in need of a network that nodes often lack.
 localrules:
     all,
+    data,
     aggregate,
     claims,
     report,
@@ -44,11 +46,17 @@ for _run in KNOWN_RUNS:
 onstart:
     for run in requested_runs():
         say(disk.summary(params_of(run)))
+        if workflow.local_exec and (held := memory.summary(params_of(run), workflow.resource_settings.cores or 1)):
+            say(held)
 
 
 onsuccess:
-    for run in requested_runs():
-        shell(f"python -m diffbench finding {run}")
+    for run in [] if touching() else requested_runs():
+        if finished(run):
+            complete_records(run)
+            shell(f"python -m diffbench finding {run}")
+        else:
+            say(f"{run}: a part of it is done; 'snakemake --cores all {run}' makes the rest")
     say(f"elapsed: {elapsed()}")
     if requested_runs() == [DEFAULT_RUN]:
         say(WHY)

@@ -59,8 +59,10 @@ STAGES = {
 def _adopt(params: Params, _: argparse.Namespace) -> None:
     from diffbench.pipeline.manifest import adopt
 
-    adopt(params)
-    print(f"results/{params.name} verified; Snakemake and DVC take it for current")
+    told = adopt(params)
+    verb = "take" if len(told) > 1 else "takes"
+    taken = f"{' and '.join(told)} {verb} it for current" if told else "there is no engine here to be told"
+    print(f"results/{params.name} verified; {taken}")
 
 
 def _verify(params: Params, _: argparse.Namespace) -> None:
@@ -85,16 +87,18 @@ def _prune(params: Params, arguments: argparse.Namespace) -> None:
 
 
 def _disk(params: Params, _: argparse.Namespace) -> None:
-    from diffbench.pipeline.disk import summary
+    from diffbench.pipeline import disk, memory
 
-    print(summary(params))
+    print(disk.summary(params))
+    if held := memory.summary(params, 1):  # as DVC runs it
+        print(held)
 
 
 ON_REQUEST = {  # of a run, by people; no engine runs them as jobs
     "adopt": (_adopt, "verify results made elsewhere and tell both engines"),
     "verify": (_verify, "compare a run's files with its manifest"),
     "prune": (_prune, "list what params no longer ask for and what killed processes left, or delete it"),
-    "disk": (_disk, "estimate what a run takes on disk"),
+    "disk": (_disk, "estimate what a run takes on disk and a job in memory"),
     "finding": (_finding, "print the report's headline and path"),
 }
 
@@ -142,8 +146,8 @@ def _adopt_if_current(name: str) -> None:
     if found:
         print(f"results/{name} is not taken over: {found[0]}")
         return
-    tell(params, tell_dvc)
-    print(f"results/{name} verified and taken over")
+    told = tell(params, tell_dvc)
+    print(f"results/{name} verified{' and taken over' if told else ''}")
 
 
 def _params(arguments: argparse.Namespace) -> None:
@@ -205,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
         if "paradigm" in options:
             command.add_argument("--paradigm", required=name != "tune", help="a row of the params")
         if "seed" in options:
-            command.add_argument("--seed", required=True, type=int)
+            command.add_argument("--seed", required=True, help="a training seed of the params")
         if "steps" in options:
             command.add_argument("--steps", required=True, help="a step count of params, 'native' or 'arms'")
         if name == "prune":
@@ -238,19 +242,23 @@ def command_line(arguments: argparse.Namespace) -> str:
 
 
 def check_options(params: Params, arguments: argparse.Namespace) -> None:
-    """Refuse a row, a seed or a step count that params do not have.
+    """Refuse a row, a seed or a step count that params do not have; the seed becomes a number.
+
+    It is read as text first: of params with a seed 0.0 DVC makes ``--seed 0.0``, and the mistake is that of the params.
 
     Raises:
         UserError: there is one.
     """
     row = getattr(arguments, "paradigm", None)
-    allowed = {"paradigm": [*params.paradigms], "seed": params.seeds}
+    allowed = {"paradigm": [*params.paradigms], "seed": [*map(str, params.seeds)]}
     if row in params.paradigms:
         allowed["steps"] = design.step_values(params, row)
     for option, values in allowed.items():
         value = getattr(arguments, option, None)
         if value is not None and value not in values:
-            raise UserError(f"--{option} {value}: not in params; allowed: {', '.join(map(str, values))}")
+            raise UserError(f"--{option} {value}: not in params; allowed: {', '.join(values)}")
+    if "seed" in arguments:
+        arguments.seed = int(arguments.seed)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -176,7 +176,7 @@ def test_every_claim_stands_on_the_page_with_its_verdict(frames):
         assert f"**Claim {row['number']}: {row['verdict']}" in page
         assert f"| {row['number']} | {row['title']} | {row['verdict']} |" in page
         assert all(f"> {quote}" in page for quote in json.loads(row["quotes"]))
-    part = frames["claim_parts"].query("claim == 'flow-few-steps'").iloc[0]
+    part = frames["claim_parts"].query("claim == 'flow-few-steps' and part == 'quality at 8 steps'").iloc[0]
     assert f"quality at 8 steps, fid: {article.effect_text(part.effect, part.unit)} (90% interval" in page
     assert "which `snakemake --cores all digits` makes" in page
     committed = article.render(frames, template(), REFERENCES / "digits-cpu")

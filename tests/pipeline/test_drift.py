@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from clones import environment
 from conftest import ROOT
 
 from diffbench import runs
@@ -48,7 +48,9 @@ print(json.dumps(stages))
 
 
 def ask(script, *arguments, cwd):
-    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=cwd, capture_output=True, text=True, env=environment(cwd)
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -65,7 +67,7 @@ def graphs(request, tmp_path_factory):
     (folder / "reports/reference/one/tables/cells.parquet").touch()
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     write = [sys.executable, "-m", "diffbench", "params", "--preset", request.param, "--write", "--force"]
-    subprocess.run(write, cwd=folder, check=True, capture_output=True)
+    subprocess.run(write, cwd=folder, check=True, capture_output=True, env=environment(folder))
     jobs = ask(SNAKEMAKE, request.param, cwd=folder)
     stages = ask(DVC, cwd=folder)
     return {frozenset(j["outputs"]): j for j in jobs}, {frozenset(s["outputs"]): s for s in stages}
@@ -124,15 +126,3 @@ def test_inputs_are_the_same(graphs):
             covered |= listed
         others = {path for path in single - files if path.startswith("src/diffbench/data/sources/")}
         assert single - others == files - covered, job["rule"]  # Snakemake asks for the run's own data set alone
-
-
-def test_every_rule_that_wants_a_gpu_gets_a_partition_with_one():
-    """In the Slurm profile; a job that asks for a GPU elsewhere dies there."""
-    profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.v9+.yaml").read_text())
-    wanting = set()
-    for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"(?m)^rule ", path.read_text())[1:]:
-            if "gpu=gpus" in rule:
-                wanting.add(rule.split(":")[0])
-    listed = {name for name, own in profile["set-resources"].items() if own["slurm_partition"] == "gpu"}
-    assert wanting == listed and len(wanting) > 5

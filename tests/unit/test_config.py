@@ -1,6 +1,5 @@
 """Params: presets, overlays, and a line for every mistake before anything runs."""
 
-import datetime
 import json
 import math
 import os
@@ -134,7 +133,6 @@ MISTAKES = [
     ("convergence.within", [2, 2.0], "convergence.within: [2, 2.0] holds a value twice"),
     ("sampling.guidance.everywhere", [1, 1.0], "sampling.guidance.everywhere: [1, 1.0] holds a value twice"),
     ("sampling.images", "1e5", "sampling.images: 100000.0 is not an integer"),
-    ("compute.threads", {datetime.date(2026, 1, 1): 1}, "compute.threads: {datetime.date(2026, 1, 1): 1} is"),
     ("paradigms", {}, "paradigms: is empty; at least 1 needed"),
     ("paradigms.sd1", None, "paradigms.sd1: null is not a mapping"),
     ("sampling.steps", [], "sampling.steps: [] is empty"),

@@ -74,10 +74,10 @@ def test_no_files_and_no_network_is_one_line_with_both_ways_out(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(mnist.FILES.variable, raising=False)
 
-    def unreachable(url, root, md5):
+    def unreachable(url):
         raise OSError("no network")
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", unreachable)
+    monkeypatch.setattr(idx, "fetch", unreachable)
     with pytest.raises(UserError) as error:
         mnist.FILES.load()
     assert "connect to a network" in str(error.value) and "MNIST_DIR" in str(error.value)

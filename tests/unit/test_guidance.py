@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from diffbench.diffusion.denoiser import Denoiser
-from diffbench.diffusion.guidance import Guided
+from diffbench.diffusion.guidance import Guided, rescale
 from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.samplers import SAMPLERS
 from diffbench.diffusion.targets import TARGETS, recover, target
@@ -90,3 +90,15 @@ def test_the_clamp_comes_after_guidance():
     free, clipped = (Guided(denoiser, prompt, NULL, 7.5, clip=clip)(x, t) for clip in (False, True))
     assert free.x0.abs().max() > 1
     torch.testing.assert_close(clipped.x0, free.x0.clamp(-1, 1))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
+def test_an_output_without_spread_is_not_rescaled_and_spoils_no_other(share):
+    """Of a network that gives zeros, as one does whose last layer begins at zero: 0 / 0 would fill images with NaN."""
+    cond, _, _ = batch(3)
+    guided = 3 * cond
+    for flat in (torch.zeros_like(cond[0]), torch.full_like(cond[0], 0.5)):
+        for kept in (cond[0], flat):
+            found = rescale(torch.stack([guided[0], flat, guided[2]]), torch.stack([cond[0], kept, cond[2]]), share)
+            assert torch.equal(found[1], flat)
+            torch.testing.assert_close(found[[0, 2]], cond[[0, 2]] * (3 * (1 - share) + share))

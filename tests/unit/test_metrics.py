@@ -1,5 +1,7 @@
 """Metrics against closed forms and independent implementations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -20,8 +22,10 @@ from diffbench.evaluation.metrics.appearance import detail, halves
 from diffbench.evaluation.metrics.frechet import Frechet, by_torchmetrics, to_infinity
 from diffbench.evaluation.metrics.manifold import CHUNK, Manifold
 from diffbench.evaluation.metrics.sets import Real, Samples, pixels
-from diffbench.evaluation.scoring import reference_sets
-from diffbench.stages.reference import random_draws, subset
+from diffbench.evaluation.scoring import panel, reference_sets
+from diffbench.runtime.files import read_json
+from diffbench.stages import classifier as classifier_stage
+from diffbench.stages.reference import at_as_many, random_draws, subset
 from diffbench.tables import schema
 
 
@@ -415,6 +419,37 @@ def scored(smoke, places):
     return dataset, of
 
 
+def test_other_judges_score_by_features_and_classes_of_their_own(smoke, places):
+    """Against a distance and an error worked out by hand, for samples and for the real images on file."""
+    dataset, cpu = splits.load(places.data), torch.device("cpu")
+    real, _ = reference_sets(smoke, dataset, cpu)
+    ask, test = panel(smoke, dataset, real, cpu), dataset.test
+    first = classifier.load(places.classifier, smoke.classifier, dataset.side, cpu)
+    (other,) = classifier.load_others(places.other_classifiers, smoke.classifier, dataset.side, cpu)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+    (found,) = ask(test.images, test.prompts)
+    train, _ = classifier.apply(other, splits.to_float(dataset.train.images))
+    features, logits = classifier.apply(other, splits.to_float(test.images))
+    assert found["judge"] == 1 and found["fid"] == pytest.approx(Frechet(train)(features), rel=1e-9)
+    assert found["digit_error"] == np.mean(logits.argmax(dim=1).numpy() != test.labels)
+    assert found["joint_error_withheld"] is None and set(found) == {"judge", *schema.JUDGED}
+    (unasked,) = ask(test.images, None)
+    assert unasked["digit_error"] is None and unasked["fid"] == found["fid"]
+    on_file = read_json(places.floors)["judges"]
+    rows = subset(test.labels, smoke.sampling.images, "floor")
+    assert on_file == ask(test.images[rows], test.prompts[rows])
+
+
+def test_more_judges_leave_the_first_classifier_as_it_is(smoke, places):
+    before, others = places.classifier.read_bytes(), places.other_classifiers.read_bytes()
+    more = dataclasses.replace(smoke, classifier=dataclasses.replace(smoke.classifier, epochs=4, judges=1))
+    classifier_stage.run(more)
+    alone = places.classifier.read_bytes()
+    assert classifier.load_others(places.other_classifiers, smoke.classifier, 8, torch.device("cpu")) == []
+    classifier_stage.run(dataclasses.replace(more, classifier=dataclasses.replace(more.classifier, judges=2)))
+    assert places.classifier.read_bytes() == alone != before and places.other_classifiers.read_bytes() != others
+
+
 def collapsed(split: splits.Split) -> np.ndarray:
     """Every image replaced by one of the three of its digit that lie nearest the digit's mean."""
     images = split.images.copy()
@@ -638,3 +673,23 @@ def test_sets_drawn_at_random_have_class_counts_of_their_own():
     labels = torch.arange(500).remainder(10)[:, None].double()
     counts = np.array([(some == 3).sum().item() for some in random_draws(labels, 400, draws=200)])
     assert abs(counts.mean() - 40) < 4 * 6 / 200**0.5 and 5 < counts.std() < 7  # sqrt(400 x 0.1 x 0.9) = 6
+
+
+def test_the_floor_of_few_real_images_is_carried_to_as_many_as_are_sampled():
+    """Gaussian features of known FID: of 400 images, carried to 1,000, against 1,000 of the same."""
+    generator = torch.Generator().manual_seed(0)
+    distance = Frechet(torch.randn(20_000, 32, generator=generator, dtype=torch.float64))
+
+    def scores(count: int) -> dict[str, float]:
+        features = torch.randn(count, 32, generator=generator, dtype=torch.float64)
+        some = Samples(np.zeros((count, 8, 8), np.uint8), features, torch.zeros(count, 10), None)
+        fid = distance(features)
+        return {"fid": fid, "fid_infinity": to_infinity(distance, fid, some), "fid_held_out": fid + 1}
+
+    few = [scores(400) for _ in range(20)]
+    carried = [at_as_many(one, 400, 1000) for one in few]
+    wanted = np.mean([scores(1000)["fid"] for _ in range(20)])
+    assert np.mean([one["fid"] for one in few]) > 1.5 * wanted
+    assert np.mean([one["fid"] for one in carried]) == pytest.approx(wanted, rel=0.1)
+    assert all(one["fid_held_out"] == pytest.approx(one["fid"] + 1) for one in carried)
+    assert at_as_many(few[0], 1000, 1000) is few[0] and at_as_many({"fid": None}, 4, 1000) == {"fid": None}

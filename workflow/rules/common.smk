@@ -1,5 +1,6 @@
 # What the rules share: the runs, their checked params, and the parts of them a stage depends on.
 import json
+import re
 import sys
 import time
 from functools import cache, reduce
@@ -12,7 +13,7 @@ from snakemake.utils import min_version
 from diffbench import config as params_files
 from diffbench import design, runs
 from diffbench.errors import UserError, printable
-from diffbench.pipeline import disk, engines
+from diffbench.pipeline import demand, disk, engines, manifest, memory
 from diffbench.pipeline import sources as source_files
 from diffbench.pipeline.jobs import jobs
 from diffbench.tables import layout, provenance
@@ -92,6 +93,21 @@ def gpus(wildcards):
     return int(device == "cuda" or (device == "auto" and cuda_devices() > 0))
 
 
+def megabytes(wildcards, attempt):
+    """Megabytes a scheduler is asked for; no limit on one machine, where no pool of mem_mb is declared."""
+    return demand.memory_mb(params_of(wildcards.run), bool(gpus(wildcards)), attempt)
+
+
+def minutes(stage):
+    """A function of the minutes that a scheduler is asked for."""
+
+    def runtime(wildcards, attempt):
+        own = {key: value for key, value in wildcards.items() if key != "run"}
+        return demand.minutes(params_of(wildcards.run), stage, bool(gpus(wildcards)), attempt, **own)
+
+    return runtime
+
+
 def threads_of(wildcards):
     """The threads the params fix for a job."""
     return params_of(wildcards.run).compute.threads
@@ -167,6 +183,25 @@ def requested_runs():
     return [run for run in KNOWN_RUNS if names[run] & asked]
 
 
+def finished(run):
+    """Whether all of a run is there and of the params and code of now; a call may have asked for a part of it only."""
+    try:
+        return all(Path(path).exists() for path in published(run)) and not manifest.edits(params_of(run))
+    except UserError:
+        return False
+
+
+def complete_records(run):
+    """Have Snakemake know all files of a finished run, those it did not make too, or it would miss an edited param."""
+    params = params_of(run)
+    made = [path for job in jobs(params) for path in job.outputs if Path(path).exists()]
+    if not all(map(engines.has_record, made)):
+        try:
+            manifest.tell(params, engines.tell_snakemake)
+        except UserError as error:
+            stop(error)
+
+
 def elapsed():
     """Time since the Snakefile was read."""
     return clock(time.time() - STARTED)
@@ -180,7 +215,9 @@ def say(text):
 
 def asked_runs():
     """The runs that a command line means, by name or by one of their files, before Snakemake has read it."""
-    found = {run for run in KNOWN_RUNS for word in sys.argv if run == word or f"/{run}/" in word}
+    own = re.compile(r"(?:(?:results|reports|logs)/([^/]+)/.*|workflow/tuning/([^/]+)\.csv|([^/]+))")
+    words = {part for word in sys.argv[1:] if (found := own.fullmatch(word)) for part in found.groups()}
+    found = {run for run in KNOWN_RUNS if run in words}
     return found or {DEFAULT_RUN}
 
 
@@ -190,9 +227,17 @@ def log_folders(run):
     return [Path("logs", run), *(Path("logs", run, kind) for kind in sorted(kinds))]
 
 
+def touching():
+    """Whether the call only declares files current, as the other engine does at its end."""
+    return "--touch" in sys.argv or "-t" in sys.argv
+
+
 def refuse_unknown_state():
     """Refuse to plan over results that Snakemake has no records of, where an edited param would go unnoticed."""
-    if any(flag in sys.argv for flag in ("--touch", "-t", "--unlock", "--lint", "-l")):
+    if touching() or any(flag in sys.argv for flag in ("--unlock", "--lint", "-l")):
+        return
+    # What is forced is made again whatever is known, and then the manifest proves all the rest: so `adopt` mends.
+    if any(re.match(r"--force(run|all)\b|-[A-Za-z]*[FR]", word) for word in sys.argv[1:]):
         return
     for run in asked_runs():
         if Path(manifest_of(run)).exists() and not engines.has_record(manifest_of(run)):

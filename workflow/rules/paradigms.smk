@@ -20,6 +20,8 @@ rule train:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("train"),
     params:
         code=code("train"),
         tracked=tracked(
@@ -54,6 +56,8 @@ rule sample:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("sample"),
     params:
         code=code("sample"),
         tracked=sample_keys,
@@ -83,6 +87,8 @@ rule evaluate:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("evaluate"),
     params:
         code=code("evaluate"),
         tracked=tracked(
@@ -117,6 +123,8 @@ rule convergence:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("convergence"),
     params:
         code=code("convergence"),
         tracked=tracked(
@@ -148,6 +156,8 @@ rule probe:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("probe"),
     params:
         code=code("probe"),
         tracked=tracked("compute", "probe", "sampling.clip", "sampling.images"),

@@ -36,6 +36,8 @@ rule classifier:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("classifier"),
     params:
         code=code("classifier"),
         tracked=tracked("classifier", "compute"),
@@ -61,6 +63,8 @@ rule reference:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("reference"),
     params:
         code=code("reference"),
         tracked=tracked("compute", "evaluation", "sampling.images"),

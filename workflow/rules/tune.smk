@@ -17,6 +17,8 @@ rule tune:
     threads: threads_of
     resources:
         gpu=gpus,
+        mem_mb=megabytes,
+        runtime=minutes("tune"),
     params:
         code=code("tune"),
         tracked=tracked(

@@ -90,6 +90,13 @@ def _explain(error: Any) -> str:
             with suppress(ValueError):
                 float(value)
                 hint = " (this is text; write it without quotes)"
+        elif kind == "int_type" and isinstance(value, float) and value.is_integer():
+            # Not taken for one: DVC would name jobs and files by the number as it stands, seed 0.0.
+            hint = f"; write {value:.0f}"
+        elif kind == "string_type" and (
+            isinstance(value, bool) or (path != ("name",) and isinstance(value, int | float))
+        ):
+            hint = " (write it in quotes)"
         return f"{where}: {show(value)} is not {KINDS[kind]}{hint}"
     if kind == "finite_number":
         return f"{where}: {value} is not a finite number"

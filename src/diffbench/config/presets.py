@@ -44,7 +44,12 @@ def overlay(base: Any, changes: Any) -> Any:
 
 def is_own(run: str) -> bool:
     """Whether params.yaml bears a run's name; such a run is the only one that DVC knows."""
-    return read_yaml(PARAMS).get("name") == run
+    return bears(read_yaml(PARAMS), run)
+
+
+def bears(own: dict, run: str) -> bool:
+    """Whether raw params have a run's name; one that is no text is told as a mistake of theirs, not as another run."""
+    return str(own.get("name")) == run
 
 
 def preset_names() -> list[str]:
@@ -65,7 +70,7 @@ def raw(run: str) -> dict:
         UserError: neither exists.
     """
     own = read_yaml(PARAMS)
-    if own.get("name") == run:
+    if bears(own, run):
         return own
     if run not in preset_names():
         known = ", ".join(dict.fromkeys([str(own.get("name")), *preset_names()]))

@@ -16,10 +16,11 @@ def rescale(out: Tensor, cond: Tensor, share: float) -> Tensor:
         out, cond: the guided and the conditional network output, (B, C, H, W).
         share: how much of the rescaled output is blended in, in [0, 1]; their phi.
 
-    Not linear, so unlike guidance itself it depends on what the network predicts.
+    Not linear, so unlike guidance itself it depends on what the network predicts. A guided output without any spread,
+    as of a network that gives nothing but zeros, stays as it is.
     """
     wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond, out))  # (B, 1, 1, 1)
-    return out * (1 - share + share * wanted / found)
+    return torch.where(found > 0, out * (1 - share + share * wanted / found), out)
 
 
 class Guided:

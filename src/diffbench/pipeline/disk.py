@@ -19,7 +19,7 @@ CELL = 12_000  # bytes of a cell in scores, tables, pictures and the page
 FIXED = 10_000_000  # bytes of the classifier and the like
 
 
-def _parameters(params: Params) -> dict[str, int]:
+def parameters(params: Params) -> dict[str, int]:
     """The parameters of each row's network, counted without making them."""
     import torch
 
@@ -35,7 +35,7 @@ def _parameters(params: Params) -> dict[str, int]:
 def estimate(params: Params) -> dict[str, int]:
     """Bytes of a finished run by kind; "cache" is DVC's second copy where the run is params.yaml's own."""
     kept = 1 + len(params.training.snapshots) / 2  # averaged weights at the end, and at each snapshot in half precision
-    counts, seeds = _parameters(params), params.seeds
+    counts, seeds = parameters(params), params.seeds
     weights = round(sum(counts.values()) * len(seeds) * kept * FLOAT)
     images = cells = 0
     for paradigm in params.paradigms:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -35,18 +34,30 @@ READ_ONLY = {"-n", "--dry-run", "--dryrun", "--lint", "-l", "--nolock", "--unloc
 # `dvc commit` with two options that its command line lacks: relink would copy every file anew, and sampled images may
 # have been deleted after scoring.
 COMMIT = """
-import sys
+import shutil, sys
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from dvc.utils.serialize import ParseError
 from dvc.utils.strictyaml import YAMLValidationError
-repo = Repo()
+try:
+    repo = Repo()
+    without = repo.config["core"].get("no_scm")
+    repo.scm
+except SCMError:
+    sys.exit(4)
+if not without and shutil.which("git") is None:
+    sys.exit(5)
 try:
     Lockfile(repo, LOCK_FILE).load()
 except (ParseError, YAMLValidationError):
     sys.exit(3)
 repo.commit(force=True, allow_missing=True, relink=False)
 """
+UNTOLD = {
+    4: "no Git repository here or above, and DVC's core.no_scm is off",
+    5: "git is not installed",
+}
 
 
 def _half_written() -> UserError:
@@ -251,46 +262,73 @@ def damaged_copy(path: str) -> Path | None:
 def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of the engines by Python's arguments, as no part of the stage that calls."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_STAGE")}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment | _cache())
+
+
+def _cache() -> dict[str, str]:
+    """A folder for Snakemake's cache where the one of the user's home cannot be had: it would not even start."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return {}
+    except (OSError, RuntimeError):  # no home at all, as for a container's nameless user
+        pass
+    return {"XDG_CACHE_HOME": str(Path(".snakemake/cache").absolute())}
+
+
+def _reason(said: str) -> str:
+    """The line of an engine's output that says why it failed: the last that is an error, else the last."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no output"]
+    errors = (
+        n for n, line in reversed([*enumerate(lines)]) if re.match(r"(?i)error: |[\w.]*(Error|Exception)\b", line)
+    )
+    found = next(errors, len(lines) - 1)
+    return " ".join(lines[found : found + (2 if lines[found].endswith(":") else 1)])
 
 
 def _failure(what: str, done: subprocess.CompletedProcess[str]) -> UserError:
-    last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-    return UserError(f"'{what}' failed: {last[0]}; mend what it names and give the last command again")
+    reason = _reason(f"{done.stdout}\n{done.stderr}")
+    return UserError(f"'{what}' failed: {reason}; mend what it names and give the last command again")
 
 
-def tell_snakemake(params: Params) -> None:
-    """Make Snakemake take the run's files for its own work of now.
+def tell_snakemake(params: Params) -> str:
+    """Make Snakemake take the run's files for its own work of now; gives its name, or nothing where it is not used.
 
     Raises:
         UserError: Snakemake failed.
     """
     if not Path("Snakefile").exists():
-        return
+        return ""
     target = Places(params.name).manifest.as_posix()
-    arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "all", "--nolock", "--", target]
+    # Not --quiet all: that hides errors too.
+    arguments = ["--touch", "--forceall", "--cores", "1", "--quiet", "progress", "--nolock", "--", target]
     done = _call("-m", "snakemake", *arguments)
     if done.returncode:
         raise _failure(f"snakemake {' '.join(arguments)}", done)
+    return "Snakemake"
 
 
-def tell_dvc(params: Params) -> None:
+def tell_dvc(params: Params) -> str:
     """Write the run's files into dvc.lock and the cache, where that applies; otherwise say why not.
+
+    Gives DVC's name, or nothing where it was not told: of a run that is not params.yaml's it knows nothing.
 
     Raises:
         UserError: DVC failed, or dvc.lock was left half-written by a DVC that was killed.
     """
     if not is_own(params.name):
-        return
-    if not Path(".dvc").is_dir() or not Path(".git").exists():
-        print("no DVC or Git repository here: dvc.lock is not written")
-        return
-    if shutil.which("git") is None:
-        print("git is not installed: dvc.lock is not written")
-        return
+        return ""
+    if not Path(".dvc").is_dir():
+        print("no DVC here: dvc.lock is not written")
+        return ""
     with _dvc_let_in():
         done = _call("-c", COMMIT)
     if done.returncode == 3:
         raise _half_written()
+    if done.returncode in UNTOLD:
+        print(f"{UNTOLD[done.returncode]}: dvc.lock is not written")
+        return ""
     if done.returncode:
         raise _failure("dvc commit", done)
+    return "DVC"

@@ -34,7 +34,12 @@ class Job:
     @property
     def record(self) -> Path:
         """The output that says what the others were made from."""
-        return Path(next(path for path in self.outputs if "/records/" in path))
+        return Path(next(path for path in self.outputs if lies_in(path, "records")))
+
+
+def lies_in(path: str, kind: str) -> bool:
+    """Whether a file lies in a folder of a run's results; a run or a row may be called as that folder is."""
+    return Path(path).parts[2:3] == (kind,) and path.startswith("results/")
 
 
 def pick(raw: dict, key: str) -> Any:

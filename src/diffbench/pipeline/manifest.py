@@ -78,7 +78,9 @@ def _read(params: Params) -> dict[str, Any]:
     path = Places(params.name).manifest
     manifest = read_json(path)
     if not (isinstance(manifest, dict) and {"params", "sources", "files"} <= set(manifest)):
-        raise UserError(f"{path}: not a manifest of this diffbench; run 'snakemake --cores all {params.name}'")
+        raise UserError(
+            f"{path}: not a manifest of this diffbench; delete it and run 'snakemake --cores all {params.name}'"
+        )
     return manifest
 
 
@@ -120,15 +122,16 @@ def differences(params: Params) -> list[str]:
 
 
 def way_out(params: Params, found: list[str]) -> str:
-    """The command that mends differences from a manifest."""
+    """The command that mends differences from a manifest, also where Snakemake has no records of the run."""
     if all(deletable(line.split(": ")[0]) for line in found):  # no remote and no cache has them: they stay behind
         return f"'python -m diffbench prune {params.name} --yes', which deletes images of another state, then adopt"
     first = stale(params)[1]
-    return mending(params, first) if first else f"'snakemake --cores all {params.name}'"
+    again = f"'snakemake --cores all {params.name} --forcerun {Places(params.name).manifest}'"
+    return mending(params, first) if first else again
 
 
-def tell(params: Params, *tellers: Callable[[Params], None]) -> None:
-    """Tell engines that a run's files are current, and see that they were to the end.
+def tell(params: Params, *tellers: Callable[[Params], str]) -> list[str]:
+    """Tell engines that a run's files are current, and see that they were to the end; gives the names of those told.
 
     An engine reads params and code again, seconds after the manifest did: an edit in between would be taken for what
     the files were made from. Without a manifest either engine asks for one, which is refused until they are made anew.
@@ -136,8 +139,7 @@ def tell(params: Params, *tellers: Callable[[Params], None]) -> None:
     Raises:
         UserError: an engine failed, or something changed meanwhile.
     """
-    for teller in tellers:
-        teller(params)
+    told = [name for teller in tellers if (name := teller(params))]
     if found := edits(load(params.name)):
         Places(params.name).manifest.unlink(missing_ok=True)
         raise UserError(
@@ -145,10 +147,11 @@ def tell(params: Params, *tellers: Callable[[Params], None]) -> None:
                 [*first_lines(found), "edited while the other engine was told: not taken for current; run it again"]
             )
         )
+    return told
 
 
-def adopt(params: Params) -> None:
-    """Tell both engines that a run's files are current, after checking that they are.
+def adopt(params: Params) -> list[str]:
+    """Tell both engines that a run's files are current, after checking that they are; gives the names of those told.
 
     For files that neither engine made here: after ``dvc pull``, or unpacked from another machine.
 
@@ -160,4 +163,4 @@ def adopt(params: Params) -> None:
         if found:
             end = f"not adopted: {len(found)} differences; run {way_out(params, found)}"
             raise UserError("\n".join([*first_lines(found), end]))
-        tell(params, engines.tell_snakemake, engines.tell_dvc)
+        return tell(params, engines.tell_snakemake, engines.tell_dvc)

@@ -17,7 +17,7 @@ from diffbench.config.models import Params
 from diffbench.config.presets import extension_files
 from diffbench.errors import UserError
 from diffbench.pipeline import dag, engines
-from diffbench.pipeline.jobs import Job, jobs, pick
+from diffbench.pipeline.jobs import Job, jobs, lies_in, pick
 from diffbench.pipeline.sources import PACKAGE, ROOT
 from diffbench.runtime import file_lock
 from diffbench.runtime.files import read_json, sha256, write_json
@@ -151,7 +151,7 @@ class Graph:
 
 def deletable(path: str) -> bool:
     """Whether a file may be deleted once it has been read: sampled images, the bulk of a run."""
-    return "/samples/" in path and path.endswith(".npz")
+    return lies_in(path, "samples") and path.endswith(".npz")
 
 
 def mending(params: Params, first: list[Job]) -> str:

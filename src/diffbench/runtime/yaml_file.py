@@ -14,14 +14,21 @@ DEEPEST = 100  # lists and mappings in one another; libyaml's recursion has no g
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """SafeLoader that refuses a key written twice; plain YAML silently keeps the last."""
+    """SafeLoader that reads words and numbers as DVC does, by YAML 1.2, and refuses keys that are no text or twice.
+
+    By PyYAML's rules, those of YAML 1.1, DVC would name a job or a file by another number than this program does.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "keys must be plain words", key_node.start_mark)
-            if key_node.value in seen and key_node.tag != "tag:yaml.org,2002:merge":
+            kind = key_node.tag.rpartition(":")[2]
+            if kind not in ("str", "merge"):  # a DVC stage or a folder would be named by it, as nobody wrote it
+                told = f"the key '{key_node.value}' is read as {kind}, not as text; choose a word, or put it in quotes"
+                raise yaml.constructor.ConstructorError(None, None, told, key_node.start_mark)
+            if key_node.value in seen and kind != "merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"'{key_node.value}' is given twice; remove one", key_node.start_mark
                 )
@@ -29,10 +36,29 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         return super().construct_mapping(node, deep)
 
 
-# As YAML 1.2 has it and DVC writes it: a number with an exponent needs neither a point nor a sign.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """An integer; 010 is ten, as DVC reads it."""
+    text = loader.construct_scalar(node).replace("_", "")
+    return int(text, 0) if text.lstrip("+-")[:2] in ("0b", "0o", "0x") else int(text)
+
+
+# yes, no, on and off are words, and 12:30 is one.
+PLAIN = {
+    "bool": ("tTfF", r"true|True|TRUE|false|False|FALSE"),
+    "float": (
+        "-+.0123456789",
+        r"[-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|[-+]?\.[0-9][0-9_]*([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+    "int": ("-+0123456789", r"[-+]?0b[01_]+|[-+]?0o[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?[0-9][0-9_]*"),
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if tag.rpartition(":")[2] not in PLAIN]
+    for first, rules in _Loader.yaml_implicit_resolvers.items()
+}
+for _kind, (_first, _rule) in PLAIN.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^({_rule})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 
 
 def read_yaml(path: Path) -> dict:

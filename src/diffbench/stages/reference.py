@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,19 @@ def random_draws(features: Tensor, count: int, draws: int = DRAWS) -> Iterator[T
         yield features[index.to(features.device)]
 
 
+def at_as_many(scores: dict[str, Any], images: int, wanted: int) -> dict[str, Any]:
+    """Scores of real images with FID as of as many images as samples have, where there are fewer of them.
+
+    FID of N images is above that of infinitely many by about c/N, whatever it is measured against
+    (``frechet.to_infinity``). What is left out of that line stays that of fewer images.
+    """
+    if images >= wanted or scores.get("fid_infinity") is None:
+        return scores
+    less = (scores["fid"] - scores["fid_infinity"]) * (1 - images / wanted)
+    names = [name for name in ("fid", "fid_held_out") if scores.get(name) is not None]
+    return scores | {name: max(0.0, scores[name] - less) for name in names}
+
+
 def run(params: Params) -> None:
     """Write reference.npz (features of each split, and how near a copy is) and reference.json (the floors).
 
@@ -82,8 +96,9 @@ def run(params: Params) -> None:
     )
     distance = Frechet(features["train"])
     drawn = [distance(some) for some in random_draws(features["train"], params.sampling.images)]
+    scores, wanted = measure(real)(test), params.sampling.images
     floors = [
-        {"split": "test", "images": len(test_rows)} | measure(real)(test),
+        {"split": "test", "images": len(test_rows)} | at_as_many(scores, len(test_rows), wanted),
         {
             "split": "train, drawn at random",
             "images": params.sampling.images,
@@ -99,9 +114,9 @@ def run(params: Params) -> None:
     # Its eigenvalues of an unsymmetric, rank-deficient product are off by rounding that grows with the features' scale:
     # by 4e-6 of the distance where more than half of 128 features are dead.
     scale = float(features["train"].double().var(dim=0).sum())
-    if not math.isclose(floors[0]["fid"], theirs, rel_tol=1e-4, abs_tol=1e-6 * scale):
+    if not math.isclose(scores["fid"], theirs, rel_tol=1e-4, abs_tol=1e-6 * scale):
         raise UserError(
-            f"FID of the test images: {floors[0]['fid']!r} here, {theirs!r} by torchmetrics; "
+            f"FID of the test images: {scores['fid']!r} here, {theirs!r} by torchmetrics; "
             "one of the two libraries is broken, so nothing is scored"
         )
     ask = panel_of(others, by_others, torch.from_numpy(manifold_rows).to(device), real)
@@ -109,7 +124,7 @@ def run(params: Params) -> None:
         places.floors,
         {
             "floors": floors,
-            "judges": ask(test.images, test.prompt),
+            "judges": [at_as_many(one, len(test_rows), wanted) for one in ask(test.images, test.prompt)],
             "torchmetrics_fid": theirs,
             **asdict(params.evaluation),
         },

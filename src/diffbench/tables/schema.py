@@ -142,7 +142,17 @@ SCORES = (
     ),
 )  # fmt: skip
 # Of the scores that rest on a classifier, those that claims compare; other judges give them too.
-JUDGED = ("fid", "precision", "recall", "density", "coverage", "digit_error", "joint_error", "joint_error_withheld")
+JUDGED = (
+    "fid",
+    "fid_infinity",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "digit_error",
+    "joint_error",
+    "joint_error_withheld",
+)
 _TRAINING = (
     Column("paradigm", "string", "", "id of the row in params.yaml"),
     Column("seed", "integer", "", "training seed"),
@@ -183,7 +193,8 @@ TABLES = {
         ),
     ),
     "floors": Table(
-        "What real images score in the place of samples, at the same number of images where there are enough.",
+        "What real images score in the place of samples, at the same number of images where there are enough; FID of "
+        "fewer is carried to that number by the line in 1/N.",
         ("split",),
         (
             Column(

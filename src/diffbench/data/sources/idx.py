@@ -12,6 +12,8 @@ import numpy as np
 
 from diffbench.data.sources.source import Arrays
 from diffbench.errors import UserError
+from diffbench.runtime.download import fetch
+from diffbench.runtime.files import replacing
 
 FILES = (
     "train-images-idx3-ubyte.gz",
@@ -71,7 +73,7 @@ class Files:
         """The folder that holds the four files, downloaded into if they are absent.
 
         Raises:
-            UserError: the variable names no folder, or no mirror can be reached.
+            UserError: the variable names no folder, no mirror gives the files, or they cannot be written.
         """
         named = os.environ.get(self.variable)
         if named:
@@ -83,27 +85,35 @@ class Files:
         return self.folder
 
     def download(self) -> None:
-        """Fetch the files that are absent from the folder, from the first mirror that answers.
+        """Fetch the files that are absent from the folder, from the first mirror that gives them; each whole or not.
 
         Raises:
-            UserError: none does.
+            UserError: none does, or they cannot be written.
         """
-        from torchvision.datasets.utils import download_url
-
         source = self.published()
+        plain = [mirror.replace("https:", "http:") for mirror in source.mirrors]  # the checksum holds for these too
+        mirrors = list(dict.fromkeys([*source.mirrors, *plain]))
         for name, digest in source.resources:
             if (self.folder / name).exists():
                 continue
-            for mirror in source.mirrors:
+            faults = []
+            for mirror in mirrors:
                 try:
-                    download_url(f"{mirror}{name}", self.folder, md5=digest)
+                    content = fetch(f"{mirror}{name}")
+                except OSError as error:
+                    faults.append(f"{mirror} {error}")
+                    continue
+                if hashlib.md5(content, usedforsecurity=False).hexdigest() == digest:
+                    mirrors = [mirror, *(other for other in mirrors if other != mirror)]  # the next file from it first
+                    with replacing(self.folder / name) as temporary:
+                        temporary.write_bytes(content)
                     break
-                except (OSError, RuntimeError):
-                    (self.folder / name).unlink(missing_ok=True)
+                faults.append(f"{mirror} sends another file")
             else:
                 raise UserError(
-                    f"{self.folder / name}: no mirror of {self.title} can be reached; connect to a network, or put the "
-                    f"four canonical .gz files into {self.folder} or a folder named by {self.variable}"
+                    f"{self.folder / name}: no mirror of {self.title} gives it ({'; '.join(faults)}); connect to a "
+                    f"network, or put the four canonical .gz files into {self.folder} or a folder named by "
+                    f"{self.variable}"
                 )
 
     def load(self, split_seed: int = 0) -> Arrays:
