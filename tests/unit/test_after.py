@@ -1,7 +1,10 @@
 """What came after SD3: x-prediction, EDM, autoguidance, MeanFlow and drifting, by identities and by other code."""
 
 import dataclasses
+import gzip
 import math
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_guidance import NULL, batch, make
 
+from diffbench import runs
 from diffbench.diffusion import drift, mean_flow, objective
 from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.guidance import Guided
@@ -120,6 +124,14 @@ def test_the_weight_of_edms_loss_times_c_out_squared_is_one():
     found = OBJECTIVES["edm"].loss(Denoiser(Fixed(out), path, "edm"), Batch(x0, eps, t, None))
     read = recover("edm", path, out, noisy(path, x0, eps, t), t).x0
     torch.testing.assert_close(found, lam * (read - x0).square().mean((1, 2, 3)))
+
+
+@pytest.mark.skipif("MNIST_DIR" not in os.environ, reason="reads MNIST")
+def test_the_size_of_the_data_is_mnists():
+    with gzip.open(Path(os.environ["MNIST_DIR"]) / "train-images-idx3-ubyte.gz") as file:
+        pixels = torch.frombuffer(bytearray(file.read()[16:]), dtype=torch.uint8).double() / 127.5 - 1
+    assert float(pixels.square().mean().sqrt()) == pytest.approx(SIGMA_DATA, abs=0.005)
+    assert float(pixels.std()) == pytest.approx(0.616, abs=0.001), "of which EDM's formulas would make inputs too small"
 
 
 def test_inputs_and_targets_of_edm_have_size_one():
@@ -397,6 +409,20 @@ def test_a_path_of_one_level_is_taken_in_one_step():
 
 
 # Rows
+
+
+def test_the_presets_of_what_came_after(at_root):
+    """Rows that mnist-small shares with mnist-after have its sizes; the nine of each patch differ in nothing else."""
+    small, after, grid, some = map(runs.load, ("mnist-small", "mnist-after", "patches-grid", "patches"))
+    for key in set(small.paradigms) & set(after.paradigms):
+        assert small.paradigms[key] == after.paradigms[key]
+    assert small.training == after.training
+    assert {key for key, row in after.paradigms.items() if row.role == "after"} == {"jit", "edm", "imf", "drift"}
+    assert after.paradigms["jit"].size == after.paradigms["imf"].size == after.paradigms["dit-velocity"].size
+    assert len(grid.paradigms) == 36 and all(grid.paradigms[key] == row for key, row in some.paradigms.items())
+    cells = {(row.target, row.size["patch"]) for row in grid.paradigms.values()}
+    kinds = ("x0", "eps", "velocity")
+    assert cells == {(f"{kind}@{on}", patch) for kind in kinds for on in kinds for patch in (2, 4, 7, 14)}
 
 
 ROWS = {

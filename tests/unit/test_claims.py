@@ -120,6 +120,14 @@ def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
     assert untestable.note[7].startswith("this run has no v-1")
 
 
+@pytest.mark.parametrize(("name", "numbers"), [("mnist-after", [22, 23, 24, 25]), ("patches", [21])])
+def test_what_came_after_is_tested_in_presets_of_its_own(at_root, name, numbers):
+    """Every part of those claims finds its rows and cells."""
+    _, parts = judged(name)
+    own = parts[parts.index.get_level_values("number").isin(numbers)]
+    assert not own.verdict.eq("not testable here").any(), own.note.to_dict()
+
+
 def test_what_digits_cannot_test_is_named(at_root):
     claims, parts = judged("digits")
     untestable = claims[claims.verdict == "not testable here"]
