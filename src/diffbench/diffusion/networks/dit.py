@@ -148,5 +148,7 @@ class IntervalDiT(DiT):
 
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor | None = None, end: Tensor | None = None) -> Tensor:
         """As DiT, ``end`` (B,) in [0, t]."""
-        length = t - (t if end is None else end)  # (B,)
+        # In [0, 1], as MeanFlow's networks are told them: the loss holds their derivative in time, and the sinusoids of
+        # 1000 t would make that a thousand times as steep (arXiv:2410.11081, section 4.1).
+        t, length = t / 1000, (t - (t if end is None else end)) / 1000  # (B,)
         return self.given(x, self.time(t) + self.length(length), prompt)
