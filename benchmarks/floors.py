@@ -45,6 +45,7 @@ from diffbench.design import Cell
 from diffbench.diffusion import generate, model
 from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.targets import target_and_loss
 from diffbench.evaluation import classifier as judge
 from diffbench.evaluation import metrics
 from diffbench.evaluation.metrics.sets import Real, Samples
@@ -200,9 +201,9 @@ class Still(Denoiser):
     """A denoiser of a path that computes nothing, to count evaluations."""
 
     def __init__(self, path: str, target: str):
-        super().__init__(torch.nn.Linear(1, 1), PATHS[path](), target)
+        super().__init__(torch.nn.Linear(1, 1), PATHS[path](), target_and_loss(target)[0])
 
-    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Tensor:
+    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None, end: Tensor | None = None) -> Tensor:
         return torch.zeros_like(x_t)
 
 

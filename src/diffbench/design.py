@@ -15,8 +15,8 @@ class Cell:
 
     ``arm`` names a cell outside the grid, which may depart from the defaults below: the noise ``eta`` of DDIM, the
     ``variance`` of the ancestral sampler, the ``reading`` of the article's update, the ``spacing`` of the times, a
-    ``path`` other than the trained one, a guidance ``interval`` in log-SNR, a ``rescale`` share, and a ``precision`` of
-    the network other than the run's.
+    ``path`` other than the trained one, a guidance ``interval`` in log-SNR, a ``rescale`` share, a ``precision`` of
+    the network other than the run's, and as a ``negative`` the network as it stood after that share of its training.
     """
 
     sampler: str
@@ -31,6 +31,7 @@ class Cell:
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
     precision: str | None = None
+    negative: float | None = None
 
     @property
     def key(self) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def cells(params: Params, paradigm: str, seed: int, steps: str) -> list[Cell]:
     if steps == NATIVE:
         native = params.sampling.native[paradigm]
         scales = base_scales(params, paradigm) if row.conditional else [0.0]
-        return [Cell(sampler=native.sampler, steps=native.steps, guidance=float(s)) for s in scales]
+        own = {} if native.spacing is None else {"spacing": native.spacing}
+        return [Cell(sampler=native.sampler, steps=native.steps, guidance=float(s), **own) for s in scales]
     swept = int(steps) == guidance.sweep_steps or seed in guidance.full_seeds
     scales = sweep(params, paradigm) if swept else base_scales(params, paradigm)
     # The first sampler is the row's own and is swept; the others answer what a better solver buys.

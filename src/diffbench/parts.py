@@ -41,8 +41,9 @@ def load_extensions() -> None:
 def registries() -> dict[str, Any]:
     """The parts a row may name. Imported late: they need torch, and a job that only counts files does not."""
     from diffbench.diffusion.networks import NETWORKS
+    from diffbench.diffusion.objective import OBJECTIVES
     from diffbench.diffusion.paths import PATHS
-    from diffbench.diffusion.samplers import SAMPLERS, VP_ONLY
+    from diffbench.diffusion.samplers import SAMPLERS, TWO_TIMES, VP_ONLY
     from diffbench.diffusion.targets import TARGETS
     from diffbench.diffusion.times import DENSITIES, SPACINGS
 
@@ -50,10 +51,12 @@ def registries() -> dict[str, Any]:
         "network": NETWORKS,
         "path": PATHS,
         "target": TARGETS,
+        "loss": OBJECTIVES,
         "times": DENSITIES,
         "spacing": SPACINGS,
         "samplers": SAMPLERS,
         "vp only": VP_ONLY,
+        "two times": TWO_TIMES,
     }
 
 
@@ -86,12 +89,13 @@ def _check_size(where: str, network: Any, row: dict, side: int) -> Iterator[str]
 
 
 def _unknown(where: str, name: str, part: str, registries: dict[str, Any]) -> Iterator[str]:
-    """A part that is not registered; a rule for times may name a path after an @."""
-    rule, _, path = name.partition("@") if part in ("times", "spacing") else (name, "", "")
-    if rule not in registries[part]:
+    """A part that is not registered; after an @ a rule for times may name a path, and a target what the loss is on."""
+    second = {"times": "path", "spacing": "path", "target": "loss"}.get(part)
+    first, _, other = name.partition("@") if second else (name, "", "")
+    if first not in registries[part]:
         yield f"{where}: {show(name)} is not registered; allowed: {', '.join(registries[part])}"
-    elif path not in registries["path"] and rule != name:
-        yield f"{where}: {show(name)} names no path after its @; allowed: {', '.join(registries['path'])}"
+    elif second and other not in registries[second] and first != name:
+        yield f"{where}: {show(name)} names no {second} after its @; allowed: {', '.join(registries[second])}"
 
 
 def _check_arms_paths(key: str, path: Any, registries: dict[str, Any], sampling: dict) -> Iterator[str]:
@@ -134,14 +138,25 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
     import torch
 
     from diffbench.diffusion.paths import DifferentiablePath, TabulatedVP
+    from diffbench.diffusion.targets import target_and_loss
 
     path = registries["path"][row["path"]]()
-    if row["target"] == "velocity" and not isinstance(path, DifferentiablePath):
-        yield f"{where}.target: velocity, but {row['path']} is a table without derivatives; allowed: eps, v, x0"
+    given, on = target_and_loss(row["target"])
+    lacks = "is a table without" if isinstance(path, TabulatedVP) else "has no"
+    if "velocity" in (given, on) and not isinstance(path, DifferentiablePath):
+        yield f"{where}.target: velocity, but {row['path']} {lacks} derivatives; allowed: eps, v, x0"
     last = torch.ones((), dtype=torch.float64)
     if row["target"] == "eps" and float(path.alpha(last)) == 0:
         end = f"{row['path']} ends without signal, where eps says nothing"
         yield f"{where}.target: eps, but {end}; allowed: v, velocity"
+    two_times = getattr(registries["network"][row["network"]], "two_times", False)
+    if on == "mean-flow" and not (two_times and given == "velocity" and row["path"] == "linear"):
+        yield f"{where}.target: the loss mean-flow is of velocity on the linear path, from a network of two times"
+    if (on == "drift") != (row["path"] == "one-level") or (on == "drift" and given != "x0"):
+        yield f"{where}.target: the loss drift is of x0 on the path one-level, and that path has no other"
+    for sampler in registries["two times"]:
+        if sampler in _samplers_of(key, row, sampling) and not two_times:
+            yield f"{where}.samplers: {sampler} needs a network of two times, not {row['network']}"
     for sampler in registries["vp only"]:
         if sampler not in _samplers_of(key, row, sampling):
             continue
@@ -172,11 +187,11 @@ def _check_arms(key: str, arms: dict, paradigms: dict, samplers: dict) -> Iterat
                 yield f"{where}.{option}: only {sampler} takes it, not {arm['sampler']}"
         if conditional and "guidance" not in arm:
             yield f"{where}.guidance: missing; a conditional paradigm needs a scale"
-        for option in ("guidance", "interval", "rescale"):
+        for option in ("guidance", "interval", "rescale", "negative"):
             if not conditional and option in arm:
                 yield f"{where}.{option}: {show(arm[option])}, but the paradigm is unconditional; remove it"
         if conditional and arm.get("guidance") in (0, 1):
-            for option in ("interval", "rescale"):
+            for option in ("interval", "rescale", "negative"):
                 if option in arm:
                     yield f"{where}.{option}: changes nothing at guidance {arm['guidance']}; allowed: another scale"
         if "interval" in arm and arm["interval"][0] >= arm["interval"][1]:
@@ -197,9 +212,12 @@ def mistakes(params: dict) -> Iterator[str]:
         if native["sampler"] not in known["samplers"]:
             allowed = ", ".join(known["samplers"])
             yield f"sampling.native.{key}.sampler: {show(native['sampler'])} is not registered; allowed: {allowed}"
+        if native.get("spacing"):
+            yield from _unknown(f"sampling.native.{key}.spacing", native["spacing"], "spacing", known)
     sampler = params["convergence"]["sampler"]
-    if sampler not in known["samplers"] or sampler in known["vp only"]:
-        allowed = ", ".join(name for name in known["samplers"] if name not in known["vp only"])
+    special = (*known["vp only"], *known["two times"])
+    if sampler not in known["samplers"] or sampler in special:
+        allowed = ", ".join(name for name in known["samplers"] if name not in special)
         yield f"convergence.sampler: {show(sampler)}; allowed: {allowed}"
     for key, arms in sampling["arms"].items():
         yield from _check_arms(key, arms, params["paradigms"], known["samplers"])

@@ -108,22 +108,30 @@ def claims_of(folder, *parts: dict, **more):
 
 def test_the_shipped_claims_name_only_what_the_full_run_has(at_root):
     """Or what the preset has that a claim needs a run of its own for."""
-    own = {7: "stability", 19: "scaling"}
-    assert [claim.number for claim in load()] == list(range(1, 21))
+    own = {7: "stability", 19: "scaling", 21: "patches"}
+    assert [claim.number for claim in load()] == list(range(1, 26))
     for claim in load():
         rows = {*runs.load("mnist").paradigms, *runs.load(own.get(claim.number, "mnist")).paradigms}
         for part in claim.parts:
             assert {name for pair in part.rows for name in pair} <= rows, part.name
     claims, _ = judged("mnist")
     untestable = claims[claims.verdict == "not testable here"]
-    assert list(untestable.index) == [7, 19, 20], untestable.note.to_dict()
+    assert list(untestable.index) == [7, 19, 20, 21], untestable.note.to_dict()
     assert untestable.note[7].startswith("this run has no v-1")
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("mnist-after", [22, 23, 24, 25]), ("patches", [21])])
+def test_what_came_after_is_tested_in_presets_of_its_own(at_root, name, numbers):
+    """Every part of those claims finds its rows and cells."""
+    _, parts = judged(name)
+    own = parts[parts.index.get_level_values("number").isin(numbers)]
+    assert not own.verdict.eq("not testable here").any(), own.note.to_dict()
 
 
 def test_what_digits_cannot_test_is_named(at_root):
     claims, parts = judged("digits")
     untestable = claims[claims.verdict == "not testable here"]
-    assert list(untestable.index) == [7, 19, 20]
+    assert list(untestable.index) == [7, 19, 20, 21, 22, 23, 24, 25]
     assert claims.note[2] == "20 steps, because no cell ddpm: ddim, 50 steps, guidance 0"
     assert parts.compared[1, "quality"].startswith("ddpm, arm ddim-50, ddim, 50 steps"), "fifty steps in every preset"
     assert "this run has no unet-v" in claims.note[6]
@@ -185,7 +193,7 @@ def test_what_each_doubling_of_compute_changes_is_a_slope(at_root):
 def test_one_seed_is_insufficient_for_every_claim(at_root):
     claims, _ = judged("smoke")
     assert set(claims.verdict[:18]) == {"insufficient seeds"} == set(claims.verdict_holm[:18])
-    assert finding.tally(claims) == "claims: 20 insufficient seeds"
+    assert finding.tally(claims) == "claims: 25 insufficient seeds"
 
 
 def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
@@ -483,7 +491,7 @@ def test_the_stage_writes_its_tables_and_the_terminal_counts_them(three_seeds, c
     assert list(listed.date) == sorted(listed.date) and len(listed) == len(changes()) > 4
     first = (folder / "claim_parts.csv").read_bytes()
     assert cli.main(["claims", "smoke"]) == 0 and (folder / "claim_parts.csv").read_bytes() == first
-    assert len(store.read(folder, "claims")) == 20
+    assert len(store.read(folder, "claims")) == 25
     described = json.loads((folder / "datapackage.json").read_text())["resources"]
     assert {"claims", "claim_parts"} <= {resource["name"] for resource in described}
     assert cli.main(["finding", "smoke"]) == 0
@@ -519,7 +527,7 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
     assert nasty not in html and "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html and "<b>bold" not in html
     assert html.index('id="summary"') < html.index('id="claims"') < html.index('id="samples"')
     text = html[html.index('<section id="claims"') : html.index('<section id="samples"')]
-    assert text.count('<details class="claim"') == 20
+    assert text.count('<details class="claim"') == 25
     verdicts = set(found[0].verdict)
     assert len(verdicts) > 1 and all(f"</span> {verdict}</span>" in text for verdict in verdicts)
     drawn = found[1][found[1].effect.notna()]

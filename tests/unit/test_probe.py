@@ -95,7 +95,7 @@ def test_the_error_of_a_network_that_says_nothing(name):
     assert eps_error == pytest.approx(x0_error * float(path.alpha(t[0]) / path.sigma(t[0])) ** 2)
 
 
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("name", [name for name in PATHS if name != "one-level"])
 def test_levels_lie_in_their_bin_and_on_the_path(name):
     path, u = PATHS[name](), torch.linspace(0, 0.999, 50, dtype=DOUBLE)
     t = levels_in(path, "t", 0.2, 0.3, u)
@@ -189,7 +189,9 @@ def test_a_resumed_training_keeps_its_snapshots(smoke, places):
 
 
 def test_a_failed_training_keeps_the_snapshots_before_its_failure(smoke, places, monkeypatch):
-    monkeypatch.setattr(trainer, "loss", lambda *arguments, plain=trainer.loss: plain(*arguments) * torch.inf)
+    eps = trainer.objective("eps")
+    infinite = eps._replace(loss=lambda *arguments: eps.loss(*arguments) * torch.inf)
+    monkeypatch.setattr(trainer, "objective", lambda name: infinite)
     train.run(smoke, "sd2", 0)
     convergence.run(smoke, "sd2", 0)
     rows = json.loads(places.convergence("sd2", 0).read_text())

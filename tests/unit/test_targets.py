@@ -13,6 +13,7 @@ DEFINED = [
     (kind, name)
     for name in PATHS
     for kind in TARGETS
+    if name != "one-level"  # nothing between data and noise
     if kind != "velocity" or isinstance(PATHS[name](), DifferentiablePath)
 ]
 

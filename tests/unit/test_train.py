@@ -18,6 +18,7 @@ from diffbench.data.sources import image_side
 from diffbench.design import Cell
 from diffbench.device import prepare
 from diffbench.diffusion import generate, model
+from diffbench.diffusion.objective import Objective
 from diffbench.errors import UserError
 from diffbench.runtime import checkpoint
 from diffbench.runtime.places import Places
@@ -121,11 +122,11 @@ def test_every_paradigm_sees_the_same_images_noise_and_times(smoke, monkeypatch)
     for paradigm in ("ddpm", "sd1", "dit", "sd3"):
         draws = []
 
-        def spy(denoiser, x0, prompt, t, eps, draws=draws):
-            draws.append((x0, t, eps))
-            return denoiser.net(x0, t, prompt).mean((1, 2, 3))
+        def spy(denoiser, batch, draws=draws):
+            draws.append((batch.x0, batch.t, batch.eps))
+            return denoiser.net(batch.x0, batch.t, batch.prompt).mean((1, 2, 3))
 
-        monkeypatch.setattr(trainer_module, "loss", spy)
+        monkeypatch.setattr(trainer_module, "objective", lambda name: Objective(spy))
         trainer = Trainer(smoke, smoke.paradigms[paradigm], 0, device, dataset)
         trainer.step()
         trainer.step()

@@ -132,6 +132,12 @@ def sample_keys(wildcards):
     return pick(wildcards.run, "compute", *own, *row, *shared)
 
 
+def worse_networks(wildcards):
+    """The snapshots, for arms that steer away from the network as it stood earlier in its training."""
+    own = "results/{run}/train/{paradigm}/{seed}/snapshots.safetensors"
+    return [own.format(**wildcards)] if wildcards.steps == "arms" else []
+
+
 def of_all(*patterns):
     """Files of every paradigm and seed of a run."""
 

@@ -43,6 +43,7 @@ rule sample:
     input:
         "results/{run}/data.npz",
         "results/{run}/train/{paradigm}/{seed}/model.safetensors",
+        worse_networks,
         sources("sample"),
     output:
         "results/{run}/samples/{paradigm}/{seed}/{steps}.npz",

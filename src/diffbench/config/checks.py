@@ -127,6 +127,15 @@ def mistakes(params: dict) -> list[str]:
     return []
 
 
+def _strangers(arms: dict, snapshots: list) -> Iterator[str]:
+    """Arms that steer away from a network of which no snapshot is taken."""
+    for key, own in arms.items():
+        for name, arm in own.items():
+            if arm.get("negative") not in (None, *snapshots):
+                taken = f"one of training.snapshots, {show(snapshots)}"
+                yield f"sampling.arms.{key}.{name}.negative: {arm['negative']}; allowed: {taken}"
+
+
 def between_keys(params: dict) -> Iterator[str]:
     """Mistakes that lie between the keys of raw params in which ``mistakes`` finds none."""
     sampling = params["sampling"]
@@ -163,6 +172,8 @@ def between_keys(params: dict) -> Iterator[str]:
     if len({*marks, steps}) <= len(marks):
         shares = show(training["snapshots"])
         yield f"training.snapshots: {shares}; allowed: each another of {steps} steps, not the last"
+    elif all(0 < share < 1 for share in training["snapshots"]):
+        yield from _strangers(sampling["arms"], training["snapshots"])
     for seed in params["tune"]["seeds"]:
         if seed in params["seeds"]:
             yield f"tune.seeds: {seed} is one of seeds; allowed: any other, so that no row is scored on it"

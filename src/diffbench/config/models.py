@@ -163,6 +163,8 @@ class Native:
 
     sampler: Word
     steps: Steps
+    spacing: Word | None = None
+    """trailing, leading or ending, alone or as on another path"""
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -176,13 +178,15 @@ class Arm:
     variance: Literal["small", "large"] | None = None
     reading: Literal["step", "beta", "ratio"] | None = None
     spacing: Word | None = None
-    """trailing or leading, alone or as on another path: trailing@linear"""
+    """trailing, leading or ending, alone or as on another path: trailing@linear"""
     path: Word | None = None
     """sampled on, if not the one trained on"""
     interval: Annotated[list[LogSNR], Field(min_length=2, max_length=2)] | None = None
     rescale: Share | None = None
     precision: Precision | None = None
     """of the network in this cell, if not that of compute"""
+    negative: Share | None = None
+    """one of training.snapshots: guidance away from the network as it stood then, not from itself without a prompt"""
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -242,14 +246,15 @@ class Row:
     """A network, a path, a target, a density of training times, and how it is sampled."""
 
     label: Annotated[str, Strict(), Field(min_length=1, max_length=40)]
-    role: Literal["recipe", "bridge", "factor"]
+    role: Literal["recipe", "bridge", "factor", "after"]
     network: Word
     size: dict[str, Any]
     conditional: Flag
     path: Word
     target: Word
+    """what the network gives; after an @ what the loss is on, if another: x0@velocity"""
     times: Word
-    """density of training times, uniform or logit-normal, alone or as on another path: logit-normal@linear"""
+    """density of training times, as uniform or logit-normal, alone or as on another path: logit-normal@linear"""
     lr: Rate
     samplers: Annotated[list[Word], Unlike()]
     guidance: Guided

@@ -10,33 +10,42 @@ from diffbench.diffusion.targets import Prediction, column, recover
 class Denoiser(nn.Module):
     """``net(x_t, 1000 t, prompt)`` read as estimates of x0 and eps.
 
+    A network that takes two times, ``net(x_t, 1000 t, prompt, 1000 end)``, is also told where the step ends.
+
     Args:
         net: maps images (B, C, H, W), times (B,) in [0, 1000] and prompts (B, 3) to (B, C, H, W).
         path: a path of ``paths.PATHS``.
         target: a key of ``targets.TARGETS``.
+        least: as for ``targets.recover``.
     """
 
-    def __init__(self, net: nn.Module, path: Path, target: str):
+    def __init__(self, net: nn.Module, path: Path, target: str, least: float = 0.0):
         super().__init__()
-        self.net, self.path, self.target = net, path, target
+        self.net, self.path, self.target, self.least = net, path, target, least
 
-    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Tensor:
+    def told(self, t: Tensor, x_t: Tensor) -> Tensor:
+        """What the network is told of times (B,) on the images' device, or of one time () there or on the CPU; (B,)."""
+        if t.device == x_t.device:
+            times = t.to(x_t.dtype).expand(len(x_t))  # (B,)
+        else:  # a sampler's time on the CPU, filled in by the device instead of copied to it
+            times = torch.full((len(x_t),), float(t), dtype=x_t.dtype, device=x_t.device)
+        return self.path.told(times)
+
+    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None, end: Tensor | None = None) -> Tensor:
         """The network's raw output in the images' precision, (B, C, H, W).
 
         Args:
             x_t: (B, C, H, W).
             t: times (B,) on the images' device, or one time () there or on the CPU.
             prompt: (B, 3), or None.
+            end: where the step ends, as ``t``; only for a network that takes two times.
         """
-        if t.device == x_t.device:
-            times = t.to(x_t.dtype).expand(len(x_t))  # (B,)
-        else:  # a sampler's time on the CPU, filled in by the device instead of copied to it
-            times = torch.full((len(x_t),), float(t), dtype=x_t.dtype, device=x_t.device)
-        return self.net(x_t, 1000 * times, prompt).to(x_t.dtype)
+        times = (self.told(t, x_t),) if end is None else (self.told(t, x_t), self.told(end, x_t))
+        return self.net(x_t, times[0], prompt, *times[1:]).to(x_t.dtype)
 
     def read(self, out: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
         """Estimates of x0 and eps, each (B, C, H, W), from the network's output on x_t at t."""
-        return recover(self.target, self.path, out, x_t, t)
+        return recover(self.target, self.path, out, x_t, t, self.least)
 
     def forward(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Prediction:
         """Estimates of x0 and eps, each (B, C, H, W)."""
@@ -63,9 +72,10 @@ class Rescaled:
         time = own.time_at(self.path.log_snr(t)).to(t.dtype)
         return column(own.sigma(time) / self.path.sigma(t), x_t) * x_t, time
 
-    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None) -> Tensor:
+    def output(self, x_t: Tensor, t: Tensor, prompt: Tensor | None, end: Tensor | None = None) -> Tensor:
         """The network's raw output, (B, C, H, W); arguments as those of ``Denoiser.output``."""
-        return self.denoiser.output(*self._own(x_t, t), prompt)
+        own_end = None if end is None else self._own(x_t, end)[1]
+        return self.denoiser.output(*self._own(x_t, t), prompt, own_end)
 
     def read(self, out: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
         """Estimates of x0 and eps, each (B, C, H, W), from the network's output on x_t at t."""

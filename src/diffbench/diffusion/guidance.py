@@ -1,4 +1,4 @@
-"""Classifier-free guidance as a wrapper: a denoiser in, a denoiser with its prompt bound out."""
+"""Guidance as a wrapper: a denoiser in, a denoiser with its prompt bound out."""
 
 import math
 
@@ -39,6 +39,8 @@ class Guided:
         interval: guide only where ``log(alpha^2 / sigma^2)`` lies in [low, high], and use scale 1 elsewhere
             (arXiv:2404.07724). In log-SNR, because that means the same on every path; their sigma is exp(-log_snr / 2).
         share: see ``rescale``; 0 leaves the guided output as it is.
+        negative: a worse network whose output for the same prompt takes the place of ``uncond``: autoguidance
+            (arXiv:2406.02507, eq. 3). It costs as much.
 
     Raises:
         ValueError: a prompt without a null prompt.
@@ -57,9 +59,10 @@ class Guided:
         clip: bool = True,
         interval: tuple[float, float] | None = None,
         share: float = 0.0,
+        negative: Denoiser | Rescaled | None = None,
     ):
         self.denoiser, self.prompt, self.scale, self.clip = denoiser, prompt, scale, clip
-        self.interval, self.share = interval, share
+        self.interval, self.share, self.negative = interval, share, negative
         # Repeated, not expanded: a compiled network is compiled again for tensors of other strides.
         if prompt is not None and null is None:
             raise ValueError("guidance of a conditional network needs the null prompt")
@@ -75,21 +78,24 @@ class Guided:
         log_snr = 2 * math.log(alpha / sigma) if alpha else -math.inf
         return self.scale if low <= log_snr <= high else 1.0
 
-    def output(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The guided network output, (B, C, H, W)."""
+    def output(self, x_t: Tensor, t: Tensor, end: Tensor | None = None) -> Tensor:
+        """The guided network output, (B, C, H, W); ``end`` as for ``Denoiser.output``."""
         net = self.denoiser.output
         scale = 0.0 if self.prompt is None else self.scale_at(t)
         if self.prompt is None or self.null is None or scale in (0, 1):
             self.nfe += 1
-            return net(x_t, t, self.null if scale == 0 else self.prompt)
+            return net(x_t, t, self.null if scale == 0 else self.prompt, end)
         self.nfe += 2
-        both = net(torch.cat([x_t, x_t]), t, torch.cat([self.null, self.prompt]))
-        uncond, cond = both.chunk(2)
+        if self.negative is not None:  # another network, so no batch of both
+            uncond, cond = self.negative.output(x_t, t, self.prompt, end), net(x_t, t, self.prompt, end)
+        else:
+            both = net(torch.cat([x_t, x_t]), t, torch.cat([self.null, self.prompt]), end)
+            uncond, cond = both.chunk(2)
         out = uncond + scale * (cond - uncond)
         return rescale(out, cond, self.share) if self.share else out
 
-    def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
-        """Estimates of x0 and eps at one time t, a scalar tensor."""
+    def __call__(self, x_t: Tensor, t: Tensor, end: Tensor | None = None) -> Prediction:
+        """Estimates of x0 and eps at one time t, a scalar tensor; ``end`` as for ``Denoiser.output``."""
         path = self.denoiser.path
-        prediction = self.denoiser.read(self.output(x_t, t), x_t, t)
+        prediction = self.denoiser.read(self.output(x_t, t, end), x_t, t)
         return clamp(prediction, path, x_t, t) if self.clip else prediction

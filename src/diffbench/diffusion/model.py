@@ -8,6 +8,7 @@ from diffbench.config.models import Compute, Paradigm
 from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.networks import NETWORKS
 from diffbench.diffusion.paths import PATHS
+from diffbench.diffusion.targets import CLIP, TARGETS, target_and_loss
 from diffbench.errors import UserError
 from diffbench.runtime import checkpoint
 
@@ -15,7 +16,9 @@ from diffbench.runtime import checkpoint
 def build(paradigm: Paradigm, side: int) -> Denoiser:
     """The untrained denoiser of a row, for images of ``side`` x ``side`` pixels."""
     net = NETWORKS[paradigm.network](side, paradigm.conditional, **paradigm.size)
-    return Denoiser(net, PATHS[paradigm.path](), paradigm.target)
+    given, on = target_and_loss(paradigm.target)
+    clipped = "@" in paradigm.target and on in TARGETS
+    return Denoiser(net, PATHS[paradigm.path](), given, CLIP if clipped else 0.0)
 
 
 def parameters(denoiser: Denoiser) -> int:

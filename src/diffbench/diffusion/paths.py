@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+SIGMA_DATA = 0.96  # root mean square of MNIST's pixels in [-1, 1]; see EDM
+
 
 class Path(ABC):
     """Coefficients of data and noise as functions of time.
@@ -20,6 +22,10 @@ class Path(ABC):
     """
 
     levels: int | None = None
+
+    def told(self, t: Tensor) -> Tensor:
+        """What a network is told of times, shape of ``t``, in [0, 1000]."""
+        return 1000 * t
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -130,6 +136,52 @@ class Linear(DifferentiablePath):
         return torch.sigmoid(-log_snr / 2)
 
 
+class EDM(Path):
+    """EDM's noise levels from 0.002 to 80, as its network sees them: ``x_t = c_in (x0 + s eps)`` (arXiv:2206.00364).
+
+    ``c_in = 1 / sqrt(s^2 + d^2)`` (table 1) is part of the path, so that a network's input and the start of sampling
+    have size 1 as on the other paths. Solvers work in ``x_t / alpha``, EDM's own coordinates. d is SIGMA_DATA: the root
+    mean square of pixels and not their spread, because most of MNIST's are -1, and only so do input and target have
+    size 1. It is a constant, as the paper's 0.5 is: were it measured, the path would be another for each data set, and
+    sampling would have to read the data.
+
+    Time is such that equal steps are the paper's with rho = 7 (eq. 5). At t = 0 stand the data, not the lowest level.
+    """
+
+    LOWEST, HIGHEST, RHO = 0.002, 80.0, 7.0
+
+    def level(self, t: Tensor) -> Tensor:
+        """The noise level s, shape of ``t``."""
+        low, high = (s ** (1 / self.RHO) for s in (self.LOWEST, self.HIGHEST))
+        return torch.where(t > 0, (low + t * (high - low)) ** self.RHO, 0.0)
+
+    def time(self, level: Tensor) -> Tensor:
+        """The time of a noise level or of the nearest there is, shape of ``level``; never t = 0."""
+        low, high = (s ** (1 / self.RHO) for s in (self.LOWEST, self.HIGHEST))
+        return ((level ** (1 / self.RHO) - low) / (high - low)).clamp(1e-6, 1)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """``c_in``, and 1 at t = 0."""
+        return torch.where(t > 0, 1 / (self.level(t) ** 2 + SIGMA_DATA**2).sqrt(), 1.0)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """``c_in s``."""
+        return self.alpha(t) * self.level(t)
+
+    def told(self, t: Tensor) -> Tensor:
+        """``c_noise = ln(s) / 4`` (table 1), its range stretched to [0, 1000]."""
+        low, high = (math.log(s) / 4 for s in (self.LOWEST, self.HIGHEST))
+        return 1000 * (self.level(t).log() / 4 - low) / (high - low)
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """``s = exp(-log_snr / 2)``."""
+        return self.time(torch.exp(-log_snr / 2))
+
+    def log_snr_range(self) -> tuple[float, float]:
+        """That of the highest and of the lowest noise level."""
+        return -2 * math.log(self.HIGHEST), -2 * math.log(self.LOWEST)
+
+
 def vp_linear() -> TabulatedVP:
     """DDPM's schedule: beta linear from 1e-4 to 0.02, T = 1000 (arXiv:2006.11239, section 4)."""
     return TabulatedVP(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
@@ -165,9 +217,16 @@ def vp_scaled_linear_ztsnr() -> TabulatedVP:
     return TabulatedVP(zero_terminal_snr(beta))
 
 
+def one_level() -> TabulatedVP:
+    """Noise or data and nothing between: the path of a generator that maps one to the other (arXiv:2602.04770)."""
+    return TabulatedVP(torch.ones(1, dtype=torch.float64))
+
+
 PATHS: dict[str, Callable[[], Path]] = {
     "vp-linear": vp_linear,
     "vp-scaled-linear": vp_scaled_linear,
     "vp-scaled-linear-ztsnr": vp_scaled_linear_ztsnr,
     "linear": Linear,
+    "edm": EDM,
+    "one-level": one_level,
 }

@@ -2,7 +2,8 @@
 
 A rule for times means another thing on every path, because each path reaches a noise level at a time of its own. So a
 rule may name a path, as in ``logit-normal@linear``: its times on that path are carried over to a row's own path by
-their log-SNR. Two rows with one such rule see the same noise levels, whatever their paths.
+their log-SNR. Two rows with one such rule see the same noise levels, whatever their paths. Some rules always mean one
+path.
 """
 
 from functools import cache
@@ -10,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from diffbench.diffusion.paths import PATHS, Path
+from diffbench.diffusion.paths import EDM, PATHS, Path
 
 
 def uniform(u: Tensor) -> Tensor:
@@ -23,7 +24,13 @@ def logit_normal(u: Tensor) -> Tensor:
     return torch.sigmoid(torch.special.ndtri((1 - u).clamp(1e-6, 1 - 1e-6)))
 
 
-DENSITIES = {"uniform": uniform, "logit-normal": logit_normal}
+def log_normal(u: Tensor) -> Tensor:
+    """ln s ~ N(-1.2, 1.2^2), s being EDM's noise level (arXiv:2206.00364, table 1): times on its path."""
+    return EDM().time(torch.exp(-1.2 + 1.2 * torch.special.ndtri((1 - u).clamp(1e-6, 1 - 1e-6))))
+
+
+DENSITIES = {"uniform": uniform, "logit-normal": logit_normal, "log-normal": log_normal}
+HOME = {"log-normal": "edm"}  # the path of rules that mean one
 
 
 def trailing(steps: int, levels: int | None) -> Tensor:
@@ -56,7 +63,24 @@ def leading(steps: int, levels: int | None) -> Tensor:
     return torch.cat([first, first.new_zeros(1)]) / count
 
 
-SPACINGS = {"trailing": trailing, "leading": leading}
+def ending(steps: int, levels: int | None) -> Tensor:
+    """The S + 1 times of EDM's spacing: S equally far from the noisiest to the cleanest, then 0, float64, (S + 1,).
+
+    On the path ``edm`` these are the noise levels of arXiv:2206.00364, eq. 5, with rho = 7. Where t is continuous the
+    cleanest level is as near 0 as told apart.
+
+    Raises:
+        ValueError: more steps than the schedule has levels.
+    """
+    if levels and steps > levels:
+        raise ValueError(f"{steps} steps on a schedule of {levels}")
+    cleanest = 1 / levels if levels else 1e-6
+    t = torch.linspace(1, cleanest, steps, dtype=torch.float64)
+    t = (t * levels).round() / levels if levels else t
+    return torch.cat([t, t.new_zeros(1)])
+
+
+SPACINGS = {"trailing": trailing, "leading": leading, "ending": ending}
 
 
 @cache
@@ -65,9 +89,9 @@ def _path(name: str) -> Path:
 
 
 def rule_and_path(name: str) -> tuple[str, str | None]:
-    """The rule, and the path that it names: None for a row's own."""
+    """The rule, and the path that it names or always means: None for a row's own."""
     rule, _, path = name.partition("@")
-    return rule, path or None
+    return rule, path or HOME.get(rule)
 
 
 def training_times(density: str, u: Tensor, path: Path) -> Tensor:
@@ -89,6 +113,8 @@ def training_times(density: str, u: Tensor, path: Path) -> Tensor:
 def sampling_times(spacing: str, steps: int, path: Path) -> Tensor:
     """The S + 1 falling times of a sampler on a path, float64, (S + 1,), the last of them 0.
 
+    A path of one level is taken in one step, however many are asked for.
+
     Args:
         spacing: a key of SPACINGS, alone or with the path that it is meant on. A start at that path's noisiest time is
             one at the noisiest time here, where both hold noise alone or nearly so.
@@ -97,6 +123,8 @@ def sampling_times(spacing: str, steps: int, path: Path) -> Tensor:
         ValueError: more steps than the path tells apart.
     """
     rule, other = rule_and_path(spacing)
+    if path.levels == 1:
+        return torch.tensor([1.0, 0.0], dtype=torch.float64)
     if other is None:
         return SPACINGS[rule](steps, path.levels)
     meant = _path(other)

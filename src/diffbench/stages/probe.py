@@ -14,7 +14,7 @@ from diffbench.diffusion import model
 from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.generate import quantise, starts
 from diffbench.diffusion.guidance import Guided
-from diffbench.diffusion.times import trailing
+from diffbench.diffusion.times import sampling_times
 from diffbench.evaluation.probe import covers, denoising, errors, levels_in, straightness, trajectory
 from diffbench.runtime.files import write_json
 from diffbench.runtime.places import Places
@@ -33,8 +33,10 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
     asked = torch.from_numpy(prompt)[index].to(device) if conditional else None
     null = torch.full((vocabulary.LENGTH,), vocabulary.NULL, device=device)
     guided = Guided(denoiser, asked, null, 1.0 if conditional else 0.0, clip=sampling.clip)
-    ts = trailing(params.probe.frames, denoiser.path.levels)
-    both = torch.cat(denoising(guided, denoiser.path, noise, ts))  # (2 (S + 1), B, 1, H, W)
+    ts = sampling_times("trailing", params.probe.frames, denoiser.path)
+    held = torch.linspace(0, len(ts) - 1, params.probe.frames + 1).round().long()  # all, but where one step is all
+    films = denoising(guided, denoiser.path, noise, ts)
+    both = torch.cat([film[held] for film in films])  # (2 (frames + 1), B, 1, H, W)
     shape = both.shape[:2]
     return quantise(torch.nan_to_num(both.flatten(0, 1)), dataset.levels).reshape(*shape, *both.shape[-2:])
 
@@ -74,7 +76,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
         if status == "ok":
             start = starts(count, side, seed, "scored", device)
             null = torch.full((vocabulary.LENGTH,), vocabulary.NULL, device=device)
-            ts = trailing(probe.steps, denoiser.path.levels)
+            ts = sampling_times("trailing", probe.steps, denoiser.path)
             guided = Guided(denoiser, asked, null, 1.0, clip=False)
             length, departure, reason = straightness(*trajectory(guided, denoiser.path, start, ts))
             straight = {"path_over_chord": length, "velocity_deviation": departure, "reason": reason}

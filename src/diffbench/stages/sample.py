@@ -12,12 +12,14 @@ from diffbench.data.captions import captions
 from diffbench.design import Cell
 from diffbench.device import prepare
 from diffbench.diffusion import model
+from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.generate import generate, starts
 from diffbench.meters import peak_memory, reset_peak_memory, synchronise
 from diffbench.runtime.files import replacing, write_json
 from diffbench.runtime.gpu_lock import hold
 from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
+from diffbench.training.snapshots import wind_back
 
 
 def warm_ups(cells: list[Cell]) -> list[Cell]:
@@ -25,11 +27,11 @@ def warm_ups(cells: list[Cell]) -> list[Cell]:
 
     On batches that are not timed memory formats, kernels and caches settle, and compiled code is made.
     """
-    ways = [(cell.guidance not in (0, 1), cell.precision) for cell in cells]
-    ways += [(False, cell.precision) for cell in cells if cell.interval]  # outside it there is no guidance
+    ways = [(cell.guidance not in (0, 1), cell.precision, cell.negative) for cell in cells]
+    ways += [(False, cell.precision, None) for cell in cells if cell.interval]  # outside it there is no guidance
     return [
-        Cell(sampler="ddim", steps=1, guidance=2.0 if guided else 1.0, precision=precision)
-        for guided, precision in dict.fromkeys(ways)
+        Cell(sampler="ddim", steps=1, guidance=2.0 if guided else 1.0, precision=precision, negative=negative)
+        for guided, precision, negative in dict.fromkeys(ways)
     ]
 
 
@@ -45,6 +47,12 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
     denoiser, status = model.load(places.train(paradigm_id, seed) / "model.safetensors", paradigm, side, device)
     model.fuse(denoiser, params.compute)
     cells = design.cells(params, paradigm_id, seed, steps)
+    worse: dict[float | None, Denoiser] = {}  # networks to steer away from
+    for share in {cell.negative for cell in cells if cell.negative is not None and status == "ok"}:
+        fresh = model.on_device(model.build(paradigm, side), device)
+        snapshots = places.train(paradigm_id, seed) / "snapshots.safetensors"
+        worse[share] = wind_back(fresh, snapshots, params.training, share)
+        model.fuse(worse[share], params.compute)
     selecting = design.selecting(params, paradigm_id, seed, steps)
     prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
     held_out = captions(dataset, sampling.selection_images, "selection") if paradigm.conditional else None
@@ -63,7 +71,9 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
         batches = start.split(sampling.batch_size)
         for cell, batch in itertools.product(warm_ups(cells), {len(batch): batch for batch in batches}.values()):
             with hold(params.compute.device, alone=False):
-                generate(denoiser, cell, prompt, batch, levels, params, seed, "warm-up")
+                generate(
+                    denoiser, cell, prompt, batch, levels, params, seed, "warm-up", negative=worse.get(cell.negative)
+                )
     for cell in cells:
         if status != "ok":
             drawn.append(np.zeros((sampling.images, side, side), np.uint8))
@@ -73,7 +83,9 @@ def run(params: Params, paradigm_id: str, seed: int, steps: str) -> None:
             reset_peak_memory(device)
             synchronise(device)
             started = time.perf_counter()
-            images, nfe, finite = generate(denoiser, cell, prompt, start, levels, params, seed, "scored", advance)
+            images, nfe, finite = generate(
+                denoiser, cell, prompt, start, levels, params, seed, "scored", advance, worse.get(cell.negative)
+            )
             synchronise(device)
             seconds = time.perf_counter() - started
         drawn.append(images)

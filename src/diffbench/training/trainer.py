@@ -20,7 +20,7 @@ from diffbench.data import splits, vocabulary
 from diffbench.data.combinations import among
 from diffbench.device import autocast
 from diffbench.diffusion import model
-from diffbench.diffusion.objective import loss
+from diffbench.diffusion.objective import Batch, objective
 from diffbench.diffusion.times import training_times
 from diffbench.errors import UserError
 from diffbench.meters import synchronise
@@ -100,6 +100,7 @@ class Trainer:
             torch.manual_seed(rng.seed_of(seed, "weights"))
             self.denoiser = model.build(paradigm, dataset.side)
         model.on_device(self.denoiser, device)
+        self.objective = objective(paradigm.target)
         self.weights = flatten(self.denoiser.net)  # (P,)
         self.ema = self.weights.detach().clone()  # (P,)
         # AdamW's state, for torch's functional form: the optimiser class imports the compiler, 1.6 s of every job.
@@ -147,11 +148,11 @@ class Trainer:
         """
         before = self.weights.detach().clone()
         noise = torch.randn(before.shape, generator=rng.generator("gradients"))
-        x0, eps, t, prompt = self.draw(0)
+        batch = self.draw(0)
         with torch.no_grad():
             self.weights.add_(noise.to(self.device), alpha=0.02)
         with autocast(self.device, self.params.compute.precision):
-            loss(self.denoiser, x0, prompt, t, eps).mean().backward()
+            self.objective.loss(self.denoiser, batch).mean().backward()
         found = [parameter.grad.clone() for parameter in self.denoiser.net.parameters()]
         with torch.no_grad():
             self.weights.copy_(before)
@@ -162,26 +163,31 @@ class Trainer:
         """One update of the network and of its average."""
         training, n = self.params.training, self.done
         lr = self.paradigm.lr * min(1.0, (n + 1) / max(training.warmup, 1))
-        self.losses[n] = self.learn(*self.draw(n), lr, 1 - ema.decay(n + 1, training.ema))
+        self.losses[n] = self.learn(self.draw(n), lr, 1 - ema.decay(n + 1, training.ema))
         self.done = n + 1
         for row, mark in enumerate(self.marks):
             if mark == self.done:
                 self.snapshots[row].copy_(self.ema)
 
-    def draw(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Images (B, 1, H, W), noise (B, 1, H, W), times (B,) and prompts (B, 3) or None of step n."""
-        training, index = self.params.training, self.order[n]
-        x0 = self.images[index]  # (B, 1, H, W)
-        self.generator.manual_seed(rng.seed_of(self.seed, "train", n))
-        eps = torch.randn(x0.shape, device=self.device, generator=self.generator)
-        u = spread_uniform(len(x0), self.generator)  # (B,)
-        t = training_times(self.paradigm.times, u, self.denoiser.path)
-        prompt = drop_words(self.prompts[index], training, self.generator) if self.paradigm.conditional else None
-        return x0, eps, t, prompt
+    def times(self, u: Tensor) -> Tensor:
+        """Training times of uniform draws, (B,) to (B,)."""
+        return training_times(self.paradigm.times, u, self.denoiser.path)
 
-    def update(
-        self, x0: Tensor, eps: Tensor, t: Tensor, prompt: Tensor | None, lr: float | Tensor, share: float | Tensor
-    ) -> Tensor:
+    def draw(self, n: int) -> Batch:
+        """What the objective sees in step n; what only some objectives draw comes last and moves no other draw."""
+        training, count = self.params.training, self.params.training.batch_size
+        steps = [max(n - back, 0) for back in reversed(range(self.objective.batches))]
+        index = torch.cat([self.order[step] for step in steps])  # (batches * B,)
+        x0 = self.images[index]
+        self.generator.manual_seed(rng.seed_of(self.seed, "train", n))
+        eps = torch.randn(count, *x0.shape[1:], device=self.device, generator=self.generator)
+        u = spread_uniform(count, self.generator)  # (B,)
+        t = self.times(u)
+        prompt = drop_words(self.prompts[index], training, self.generator) if self.paradigm.conditional else None
+        other = self.objective.draw(t, self.times, self.generator) if self.objective.draw else None
+        return Batch(x0, eps, t, prompt, other)
+
+    def update(self, batch: Batch, lr: float | Tensor, share: float | Tensor) -> Tensor:
         """Learn from one batch and return its loss, ().
 
         Args:
@@ -189,7 +195,7 @@ class Trainer:
             share: of the new weights in their average.
         """
         with autocast(self.device, self.params.compute.precision):
-            value = loss(self.denoiser, x0, prompt, t, eps).mean()
+            value = self.objective.loss(self.denoiser, batch).mean()
         value.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, self.params.training.grad_clip)
         self.optimise(lr)

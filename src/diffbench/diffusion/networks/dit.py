@@ -121,10 +121,34 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor | None = None) -> Tensor:
         """Images (B, 1, H, W), times (B,) in [0, 1000], prompts (B, 3) to the target (B, 1, H, W)."""
-        c = self.time(t)  # (B, W)
+        return self.given(x, self.time(t), prompt)
+
+    def given(self, x: Tensor, c: Tensor, prompt: Tensor | None) -> Tensor:
+        """The target (B, 1, H, W), the times embedded already, (B, W)."""
         if self.prompt is not None and self.pooled is not None:
             c = c + self.pooled(self.prompt(prompt))
         h = self.patches(x)  # (B, L, W)
         for block in self.blocks:
             h = block(h, c)
         return self.head(h, c)
+
+
+class IntervalDiT(DiT):
+    """DiT that is also told the end of the step it is for, as MeanFlow needs it (arXiv:2505.13447, section 4.3).
+
+    It embeds t and ``t - end``; without an end, end = t. Arguments as those of DiT.
+    """
+
+    two_times = True
+
+    def __init__(self, side: int, conditional: bool, *, width: int, depth: int, heads: int = 4, patch: int = 2):
+        super().__init__(side, conditional, width=width, depth=depth, heads=heads, patch=patch)
+        self.length = TimeEmbedding(width, width)
+        xavier_linears(self.length)
+
+    def forward(self, x: Tensor, t: Tensor, prompt: Tensor | None = None, end: Tensor | None = None) -> Tensor:
+        """As DiT, ``end`` (B,) in [0, t]."""
+        # In [0, 1], as MeanFlow's networks are told them: the loss holds their derivative in time, and the sinusoids of
+        # 1000 t would make that a thousand times as steep (arXiv:2410.11081, section 4.1).
+        t, length = t / 1000, (t - (t if end is None else end)) / 1000  # (B,)
+        return self.given(x, self.time(t) + self.length(length), prompt)
