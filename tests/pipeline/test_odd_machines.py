@@ -150,7 +150,7 @@ def test_git_that_is_not_installed(told, tmp_path):
     tools.mkdir()
     (tools / "python").write_text(f'#!/bin/sh\nexec {shutil.which("python")} "$@"\n')
     (tools / "python").chmod(0o755)
-    (tools / "which").symlink_to(shutil.which("which"))  # Snakemake's Slurm plugin, where installed, starts it on import
+    (tools / "which").symlink_to(shutil.which("which"))  # Snakemake's Slurm plugin starts it when imported
     variables = environment(told) | {"PATH": str(tools)}
     adopt = [shutil.which("python"), "-m", "diffbench", "adopt", "smoke"]
     done = subprocess.run(adopt, cwd=told, env=variables, capture_output=True, text=True, timeout=600)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_guidance import NULL, batch, make
 
 from diffbench import runs
+from diffbench.design import ARMS, cells
 from diffbench.diffusion import drift, mean_flow, objective
 from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.guidance import Guided
@@ -22,6 +23,9 @@ from diffbench.diffusion.paths import EDM, PATHS, SIGMA_DATA
 from diffbench.diffusion.samplers import SAMPLERS
 from diffbench.diffusion.targets import CLIP, Prediction, recover, target, target_and_loss
 from diffbench.diffusion.times import sampling_times, training_times
+from diffbench.stages.aggregate import arm_row
+from diffbench.tables import store
+from diffbench.tables.factors import _plain
 
 DOUBLE = torch.float64
 
@@ -420,9 +424,9 @@ def test_the_presets_of_what_came_after(at_root):
     assert {key for key, row in after.paradigms.items() if row.role == "after"} == {"jit", "edm", "imf", "drift"}
     assert after.paradigms["jit"].size == after.paradigms["imf"].size == after.paradigms["dit-velocity"].size
     assert len(grid.paradigms) == 36 and all(grid.paradigms[key] == row for key, row in some.paradigms.items())
-    cells = {(row.target, row.size["patch"]) for row in grid.paradigms.values()}
+    made = {(row.target, row.size["patch"]) for row in grid.paradigms.values()}
     kinds = ("x0", "eps", "velocity")
-    assert cells == {(f"{kind}@{on}", patch) for kind in kinds for on in kinds for patch in (2, 4, 7, 14)}
+    assert made == {(f"{kind}@{on}", patch) for kind in kinds for on in kinds for patch in (2, 4, 7, 14)}
 
 
 ROWS = {
@@ -431,6 +435,15 @@ ROWS = {
     "imf": {"network": "dit-interval", "target": "velocity@mean-flow", "path": "linear", "samplers": ["flow-map"]},
     "drift": {"target": "x0@drift", "path": "one-level", "samplers": ["ddim"]},
 }
+
+
+def test_the_table_of_arms_names_the_network_guided_away_from(at_root):
+    """Away from a snapshot is a change of its own: such an arm is no pair with one on another grid."""
+    params = runs.load("mnist-after")
+    listed = [arm_row("edm", cell, "float32") for cell in cells(params, "edm", 0, ARMS)]
+    frame = store.frame("arms", listed)
+    assert frame.set_index("arm").negative.to_dict() == {"autoguidance": 0.25}
+    assert len(_plain(frame)) == 0 and len(_plain(frame.assign(negative=float("nan")))) == 1
 
 
 @pytest.mark.parametrize("key", ROWS)

@@ -68,6 +68,7 @@ OPTIONS = {
     "variance": "{} variance",
     "reading": "dt read as {}",
     "rescale": "rescaled by {:g}",
+    "negative": "away from the network after {:.0%} of its training",
     "precision": "in {}",
 }
 
@@ -81,9 +82,8 @@ def arms(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
         own = frames["arms"][frames["arms"].paradigm == key]
         rows = []
         for row in own.itertuples():
-            words = [
-                text.format(value) for name, text in OPTIONS.items() if not_default(name, value := getattr(row, name))
-            ]
+            options = {name: getattr(row, name, None) for name in OPTIONS}  # negative is a column since 2.6
+            words = [OPTIONS[name].format(value) for name, value in options.items() if not_default(name, value)]
             words += [f"{row.spacing} spacing"]
             if not pd.isna(getattr(row, "path", None)):  # a column since 2.5
                 words.append(f"on the path {row.path}")

@@ -98,7 +98,8 @@ def ranked(paradigms: pd.DataFrame) -> pd.DataFrame:
 def arm_row(paradigm: str, cell: Cell, precision: str) -> dict:
     """A row of the table ``arms``; the precision is the run's."""
     low, high = cell.interval or (None, None)
-    own = {name: getattr(cell, name) for name in ("eta", "variance", "reading", "spacing", "path", "rescale")}
+    options = ("eta", "variance", "reading", "spacing", "path", "rescale", "negative")
+    own = {name: getattr(cell, name) for name in options}
     return {"paradigm": paradigm, **cell.key, **own, "interval_low": low, "interval_high": high,
             "precision": cell.precision or precision}  # fmt: skip
 

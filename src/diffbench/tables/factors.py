@@ -82,7 +82,7 @@ def _age(factor: str, value: str) -> tuple:
 def _plain(arms: pd.DataFrame) -> pd.DataFrame:
     """The arms that change nothing but the grid of times or the path."""
     changed = arms.eta.fillna(0).ne(0) | arms.variance.fillna("").ne("") | arms.reading.fillna("").ne("")
-    changed |= arms.interval_low.notna() | arms.rescale.fillna(0).ne(0)
+    changed |= arms.interval_low.notna() | arms.rescale.fillna(0).ne(0) | arms.negative.notna()
     return arms[~changed]
 
 

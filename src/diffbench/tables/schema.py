@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-VERSION = "2.5"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.6"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -237,6 +237,7 @@ TABLES = {
             Column("interval_low", "number", "", "log-SNR below which guidance is off"),
             Column("interval_high", "number", "", "log-SNR above which guidance is off"),
             Column("rescale", "number", "1", "share of the output rescaled to the conditional one's spread"),
+            Column("negative", "number", "1", "share of the training after which the network guided away from stood"),
             Column("precision", "string", "", "of the network while sampling: float32 or bf16"),
         ),
     ),
@@ -351,7 +352,8 @@ TABLES = {
                 "role",
                 "string",
                 "",
-                "recipe of the article, bridge between recipes, or factor, for one factor alone: it does not compete",
+                "recipe of the article, bridge between recipes, after for what came later, or factor: for one factor "
+                "alone, it does not compete",
             ),
             Column("network", "string", "", "network"),
             Column("path", "string", "", "probability path"),
