@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 
 from diffbench import config, design
+from diffbench.data.vocabulary import SLANTS, WEIGHTS
 from diffbench.runtime.places import Places
 from diffbench.stages.aggregate import arm_row, chosen_guidance, ranked, summary
 from diffbench.tables import pictures, schema, store
 from diffbench.tables.factors import effects
+
+WORDS = {"weight": WEIGHTS, "slant": SLANTS}
 
 
 def scores(index: int, seed: int, steps: int, asked: bool) -> dict[str, float]:
@@ -79,17 +82,25 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
             rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
             for scale in design.base_scales(params, key):
                 tag_ = tag | {"guidance": float(scale)}
-                for kind in ("wrong", "unsure") if row.conditional and not bad else ():
+                for kind in ("wrong", "unsure", "weight", "slant") if row.conditional and not bad else ():
                     where = {"kind": kind, "place": 0, "strip": 0, "index": 7}
+                    if kind in WORDS:
+                        where |= {"asked_word": WORDS[kind][2], "shown_word": WORDS[kind][1]}
                     rows["failures"].append(tag_ | where | {"asked": 4, "shown": 9, "confidence": 0.8})
                 pair = {"sampler": row.samplers[0], "steps": params.sampling.guidance.sweep_steps, "arm": ""}
                 for asked, shown, images in ((4, 4, 9), (4, 9, 1)) if row.conditional and not bad else ():
                     rows["confusion"].append(tag_ | pair | {"asked": asked, "shown": shown, "images": images})
+                for axis, words in WORDS.items() if row.conditional and not bad else ():
+                    rows["word_confusion"] += [
+                        tag_ | pair | {"axis": axis, "asked": words[2], "shown": words[place], "images": place + 1}
+                        for place in range(3)
+                    ]
             places = Places(params.name)
             frames = 2 * (params.probe.frames + 1)
             for path, strips in (
                 (places.evaluation(key, seed).with_suffix(".png"), count),
                 (places.failures(key, seed), 4),
+                (places.convergence(key, seed).with_suffix(".png"), 2),
                 (places.probe(key, seed).with_suffix(".png"), frames),
             ):
                 pictures.sheet(generator.integers(0, 256, (strips, 10, 8, 8), np.uint8), path)

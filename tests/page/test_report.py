@@ -48,7 +48,7 @@ def test_nothing_is_loaded_from_anywhere(named):
     charts_ = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "confusion")
     found = figures.figures(invented(named), named)
     assert set(found) == set(charts_) and html.count('<svg role="group"') == sum(map(len, found.values()))
-    assert html.count("data:image/png;base64,") == 3 * len(named.paradigms) + 1, "and that of real images"
+    assert html.count("data:image/png;base64,") == 4 * len(named.paradigms) + 1, "and that of real images"
 
 
 def test_the_same_tables_give_the_same_bytes(named):
@@ -278,12 +278,12 @@ def looks_of(name):
     return params, charts.looks(params)
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist"])
-def test_colour_is_the_objective_outline_the_network_and_no_two_rows_look_alike(name, workplace):
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist-after", "mnist"])
+def test_colour_is_the_output_outline_the_network_and_no_two_rows_look_alike(name, workplace):
     params, found = looks_of(name)
     for one, row in params.paradigms.items():
         for other, that in params.paradigms.items():
-            same = row.target == that.target
+            same = charts.output(row) == charts.output(that)
             assert (found[one]["colour"] == found[other]["colour"]) == same
             assert (found[one]["dash"] == found[other]["dash"]) == (row.network == that.network)
             alike = all(found[one][part] == found[other][part] for part in ("colour", "path"))
@@ -340,6 +340,42 @@ def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):
         assert dict(zip(data.shown, data.share, strict=True)) == pytest.approx({4: 0.9, 9: 0.1})
         assert list(data.images) == [18, 2]
         assert any(text.endswith("of 4 asked for, 10.0% seen as 9") for text in data.text)
+
+
+def test_weights_and_slants_are_shares_of_what_was_asked(named):
+    """Bold was asked for twelve times in each of two seeds: one light, two regular, three bold of every six."""
+    found = sections.word_shares(invented(named), named)
+    assert [row["key"] for row in found] == [key for key, row in named.paradigms.items() if row.conditional]
+    for row in found:
+        assert row["axes"]["weight"][2] == {"asked": "bold", "shares": pytest.approx([1 / 6, 2 / 6, 3 / 6])}
+        assert row["axes"]["weight"][0] == {"asked": "light", "shares": [0, 0, 0]}, "nothing was asked, nothing fails"
+        assert row["axes"]["slant"][2]["asked"] == "right-slanted"
+
+
+def test_samples_along_training_stand_in_the_order_of_images(named):
+    frames = invented(named, {"sd1"})
+    found = sections.growth(frames, named, {key: sprites.album(named, key) for key in named.paradigms})
+    assert found["marks"] == ["100 images", "200 images"]
+    by_key = {row["key"]: row for row in found["rows"]}
+    assert list(by_key) == [key for key, row in named.paradigms.items() if row.role != "factor"]
+    assert [cell["failed"] for cell in by_key["sd1"]["cells"]] == [True, True]
+    index = list(named.paradigms).index("sd2")
+    assert [cell["fid"] for cell in by_key["sd2"]["cells"]] == [f"{index + 1:.2f}", f"{index + 0.5:.2f}"]
+    assert by_key["sd2"]["sprite"].id == f"g{index}"
+
+
+def test_failures_of_words_name_them(named):
+    frames = invented(named)
+    found = sections.failures(frames, named, {key: sprites.album(named, key) for key in named.paradigms})
+    row = next(row for row in found if row["key"] == "sd1")
+    items = [item for kind in row["kinds"] for item in kind["items"]]
+    assert [item["short"] for item in items] == [
+        "4 \u2192 9, 80%",
+        "9, 80%",
+        "bold \u2192 regular",
+        "right-slanted \u2192 upright",
+    ]
+    assert items[2]["words"].endswith("4, asked to be bold, is regular")
 
 
 def test_the_page_says_how_far_a_run_agrees_with_the_committed_reference(named):

@@ -147,7 +147,7 @@ FOLLOWS = {  # an edit of a module: the stages that run again
     "data/sources/mnist.py": {"data", "claims", "report"},  # the two know what data sets there are
     "meters.py": {"train", "sample", "tune"},
     "training/ema.py": {"train", "tune"},
-    "training/snapshots.py": {"train", "convergence", "tune"},
+    "training/snapshots.py": {"train", "sample", "convergence", "tune"},
     "report/templates/page.css": {"report", "manifest"},
     "report/readme.py": set(),
     "config/checks.py": set(),

@@ -115,6 +115,7 @@ rule convergence:
         sources("convergence"),
     output:
         "results/{run}/convergence/{paradigm}/{seed}.json",
+        "results/{run}/convergence/{paradigm}/{seed}.png",
         "results/{run}/records/convergence/{paradigm}/{seed}.json",
     log:
         "logs/{run}/convergence/{paradigm}-{seed}.log",

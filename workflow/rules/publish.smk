@@ -94,6 +94,7 @@ rule report:
         of_all(
             "results/{run}/evaluate/{paradigm}/{seed}.png",
             "results/{run}/evaluate/{paradigm}/{seed}-failures.png",
+            "results/{run}/convergence/{paradigm}/{seed}.png",
             "results/{run}/probe/{paradigm}/{seed}.png",
         ),
         # Runs committed to hold others against; the page says how far this one agrees.

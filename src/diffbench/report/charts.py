@@ -1,6 +1,6 @@
 """Charts in Altair, rendered to SVG while the report is built; the page ships no chart library.
 
-Colour says a row's objective, outline and dash its network.
+Colour says what a row's network gives, outline and dash its network.
 
 A mark's description may end in "[c:<cell>]", "[m:<paradigm>]" or "[p:<paradigm>]". ``svg`` turns that into attributes
 by which the page's script highlights a paradigm everywhere (all three), reaches the mark and shows its label (c and m),
@@ -17,12 +17,12 @@ import pandas as pd
 import vl_convert
 from markupsafe import escape
 
-from diffbench.config.models import Params
+from diffbench.config.models import Params, Row
 from diffbench.report.finding import NAMES
 
 # Light and dark colours, told apart under the three colour deficiencies too. Outline and dash say other things.
 COLOURS = ("#0002d6", "#ed350c", "#009fbf", "#73364a", "#000000")
-OBJECTIVES = {"velocity": 0, "eps": 1, "v": 2, "x0": 3}  # place in COLOURS; any other target has the last
+OUTPUTS = {"velocity": 0, "eps": 1, "v": 2, "x0": 3}  # place in COLOURS; any other output has the last
 DASHES = ([1, 0], [7, 3], [2, 3], [8, 3, 2, 3])
 # Outlines in a square from -1 to 1, clockwise: what is cut out of them runs the other way.
 OUTLINES = {
@@ -31,7 +31,7 @@ OUTLINES = {
     "diamond": "M0,-1.25L1.25,0L0,1.25L-1.25,0Z",
     "triangle": "M0,-1.1L1.1,.9H-1.1Z",
 }
-CUTS = {  # of rows that share objective and network
+CUTS = {  # of rows that share output and network
     "full": "",
     "ring": "M-.55,0A.55,.55,0,1,0,.55,0A.55,.55,0,1,0,-.55,0Z",
     "bar": "M-.62,-.25V.25H.62V-.25Z",
@@ -50,10 +50,16 @@ def outlined(outline: str, cut: str) -> str:
     return OUTLINES[outline] + CUTS[cut]
 
 
+def output(row: Row) -> str:
+    """What the network gives: the target without what the loss is on, x0 of x0@velocity."""
+    return row.target.split("@")[0]
+
+
 def looks(params: Params) -> dict[str, dict]:
     """Colour, outline, dash and the path of the mark of each row, by its id.
 
-    A row of the grid has the full mark of its objective and network; recipes and others that share both are cut.
+    Colour is what the network gives. A row of the grid has the full mark of its output and network; recipes and others
+    that share both are cut.
     """
     networks = [*NETWORKS, *(row.network for row in params.paradigms.values() if row.network not in NETWORKS)]
     networks = list(dict.fromkeys(networks))
@@ -61,11 +67,11 @@ def looks(params: Params) -> dict[str, dict]:
     found: dict[str, dict] = {}
     order = sorted(params.paradigms.items(), key=lambda item: ROLES.get(item[1].role, 4) if item[1].conditional else 2)
     for key, row in order:
-        kind = row.target, row.network
+        kind = output(row), row.network
         place = networks.index(row.network)
         cut = list(CUTS)[taken.get(kind, 0) % len(CUTS)]
         taken[kind] = taken.get(kind, 0) + 1
-        colour = OBJECTIVES.get(row.target, len(COLOURS) - 1)
+        colour = OUTPUTS.get(output(row), len(COLOURS) - 1)
         found[key] = {
             "colour": COLOURS[colour],
             "variable": f"--p{colour}",
@@ -78,7 +84,7 @@ def looks(params: Params) -> dict[str, dict]:
 def objectives_key(params: Params) -> list[tuple[str, str]]:
     """The objectives of a run and the variable of each one's colour."""
     every = looks(params)
-    return list({row.target: (row.target, every[key]["variable"]) for key, row in params.paradigms.items()}.values())
+    return list({output(row): (output(row), every[key]["variable"]) for key, row in params.paradigms.items()}.values())
 
 
 def networks_key(params: Params) -> list[tuple[str, str]]:

@@ -131,6 +131,8 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         films=sections.films(frames, params, albums),
         stills=sections.stills(params.probe.frames),
         failures=sections.failures(frames, params, albums),
+        word_shares=sections.word_shares(frames, params),
+        growth=sections.growth(frames, params, albums),
         few=schema.FEW_NFE,
         within=sorted(params.convergence.within),
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],

@@ -5,6 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from diffbench.config.models import Params
+from diffbench.data.vocabulary import SLANTS, WEIGHTS
 from diffbench.report.charts import cell_id, looks
 from diffbench.report.finding import number, pairs
 from diffbench.report.sprites import Album
@@ -184,6 +185,7 @@ def opposites(frames: dict[str, pd.DataFrame], params: Params) -> list[str]:
     return found or [key for key, row in params.paradigms.items() if row.conditional and rows.seeds_ok[key]]
 
 
+AXES = {"weight": WEIGHTS, "slant": SLANTS}
 WORDS = ("digit_error", "weight_error", "slant_error")
 
 
@@ -199,9 +201,49 @@ def missed(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     return found
 
 
+def word_shares(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
+    """What was measured where each weight and slant was asked for, at each row's chosen guidance, over all seeds.
+
+    Of each row, by axis and word asked for, the shares of the three words.
+    """
+    chosen, table = frames["paradigms"].set_index("paradigm").guidance, frames["word_confusion"]
+    found = []
+    for key, row in params.paradigms.items():
+        own = table[(table.paradigm == key) & (table.guidance == chosen.get(key))]
+        if own.empty:
+            continue
+        axes = {}
+        for axis, words in AXES.items():
+            counts = own[own.axis == axis].groupby(["asked", "shown"]).images.sum().unstack(fill_value=0)
+            counts = counts.reindex(index=words, columns=words, fill_value=0)
+            axes[axis] = [
+                {"asked": asked, "shares": [share / max(sum(line), 1) for share in line]}
+                for asked, line in zip(words, counts.to_numpy().tolist(), strict=True)
+            ]
+        found.append({"key": key, "label": row.label, "axes": axes})
+    return found
+
+
+def growth(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> dict:
+    """The same samples of each row at every snapshot of its training, of the first seed, and their FID."""
+    table = frames["convergence"]
+    table = table[table.seed == params.seeds[0]].sort_values("images")
+    marks = sorted(table.images.unique())
+    rows = []
+    for key, row in params.paradigms.items():
+        own = table[table.paradigm == key]
+        if row.role == "factor" or own.empty:
+            continue
+        cells = [{"fid": number(cell.fid), "failed": cell.status != "ok"} for cell in own.itertuples()]
+        rows.append({"key": key, "label": row.label, "sprite": albums[key].growth, "cells": cells})
+    return {"marks": [f"{mark:,} images" for mark in marks], "rows": rows}
+
+
 KINDS = {
     "wrong": "Another digit than asked for: asked \u2192 seen, with the classifier's probability.",
     "unsure": "The least sure of the rest: the most likely digit and its probability.",
+    "weight": "Another weight than asked for, the farthest from it first: asked \u2192 measured.",
+    "slant": "Another slant than asked for, the farthest from it first: asked \u2192 measured.",
 }
 
 
@@ -216,11 +258,9 @@ def failures(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, 
         for kind, words in KINDS.items():
             items = []
             for item in own[own.kind == kind].itertuples():
-                seen = f"{item.shown}, {100 * item.confidence:.0f}%"
-                asked = f"{item.asked} \u2192 " if kind == "wrong" else ""
-                said = f"asked for {item.asked}, " if kind == "wrong" else ""
-                spoken = f"{row.label}, {said}seen as {item.shown} with {100 * item.confidence:.0f}%"
-                items.append({"strip": item.strip, "place": item.place, "short": f"{asked}{seen}", "words": spoken})
+                short, spoken = _said(item)
+                spoken = f"{row.label}, {spoken}"
+                items.append({"strip": item.strip, "place": item.place, "short": short, "words": spoken})
             if items:
                 kinds.append({"words": words, "items": items})
             elif kind == "wrong" and row.conditional and len(own):
@@ -230,6 +270,19 @@ def failures(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, 
             kinds.append({"words": words, "items": []})
         found.append({"key": key, "label": row.label, "sprite": albums[key].failures, "kinds": kinds})
     return found
+
+
+def _said(item) -> tuple[str, str]:
+    """What is said of a failure under its picture, and aloud."""
+    if item.kind in AXES:
+        return (
+            f"{item.asked_word} \u2192 {item.shown_word}",
+            f"{item.asked}, asked to be {item.asked_word}, is {item.shown_word}",
+        )
+    sure = f"{100 * item.confidence:.0f}%"
+    if item.kind == "wrong":
+        return f"{item.asked} \u2192 {item.shown}, {sure}", f"asked for {item.asked}, seen as {item.shown} with {sure}"
+    return f"{item.shown}, {sure}", f"seen as {item.shown} with {sure}"
 
 
 def all_cells(frames: dict[str, pd.DataFrame]) -> list[dict]:

@@ -63,18 +63,20 @@ class Album:
         cells: STRIPS strips of each cell, in the order of scoring.
         film: strips of the states of the denoising, then of the guesses.
         failures: strips as the table failures names them.
+        growth: a strip of each snapshot of the training, in the order of images seen.
         rows: the first strip of each cell.
     """
 
     cells: Sprite
     film: Sprite
     failures: Sprite
+    growth: Sprite
     rows: dict[Key, int]
 
     @property
     def sprites(self) -> tuple[Sprite, ...]:
         """All of them."""
-        return self.cells, self.film, self.failures
+        return self.cells, self.film, self.failures, self.growth
 
 
 def album(params: Params, paradigm: str) -> Album:
@@ -89,6 +91,7 @@ def album(params: Params, paradigm: str) -> Album:
         read(places.evaluation(paradigm, seed).with_suffix(".png"), f"s{index}"),
         read(places.probe(paradigm, seed).with_suffix(".png"), f"d{index}"),
         read(places.failures(paradigm, seed), f"w{index}"),
+        read(places.convergence(paradigm, seed).with_suffix(".png"), f"g{index}"),
         {key: STRIPS * place for place, key in enumerate(order)},
     )
 

@@ -52,7 +52,7 @@ class Places:
         return self.results / "evaluate" / paradigm / f"{seed}-cost.json"
 
     def convergence(self, paradigm: str, seed: int) -> Path:
-        """Scores of a training's snapshots."""
+        """Scores of a training's snapshots; samples of each lie beside it as .png."""
         return self.results / "convergence" / paradigm / f"{seed}.json"
 
     def probe(self, paradigm: str, seed: int) -> Path:

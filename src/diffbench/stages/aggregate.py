@@ -160,7 +160,7 @@ def run(params: Params) -> None:
             scores = read_json(places.evaluation(paradigm, seed))
             rows["judges"] += opinions("cells", key, scores["cells"])
             rows["cells"] += [key | row for row in scores["cells"]]
-            for name in ("selection", "confusion", "failures"):
+            for name in ("selection", "confusion", "word_confusion", "failures"):
                 rows[name] += [key | row for row in scores[name]]
             if scores["prompts"] and not rows["prompts"]:
                 rows["prompts"] = [{"place": i, "prompt": text} for i, text in enumerate(scores["prompts"])]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from diffbench.config.models import Params
@@ -22,7 +23,7 @@ from diffbench.runtime import checkpoint
 from diffbench.runtime.files import read_json, write_json
 from diffbench.runtime.places import Places
 from diffbench.runtime.progress import Progress
-from diffbench.tables import schema
+from diffbench.tables import pictures, schema
 from diffbench.training.flat_parameters import flatten
 from diffbench.training.snapshots import images_at_snapshots
 
@@ -54,7 +55,7 @@ def snapshots(folder: Path, denoiser: Denoiser, images: int) -> Iterator[tuple[i
 
 
 def run(params: Params, paradigm_id: str, seed: int) -> None:
-    """Score every snapshot of a training as a cell of its own.
+    """Score every snapshot of a training as a cell of its own, and show the same samples of each.
 
     Raises:
         UserError: no such device, or an input is missing or damaged.
@@ -67,7 +68,8 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     arrays = references(params)
     real, _ = reference_sets(params, dataset, arrays, device)
     score, ask = measure(real), panel(params, dataset, arrays, real, device)
-    prompt = captions(dataset, sampling.images, "scored") if paradigm.conditional else None
+    listed = captions(dataset, sampling.images, "scored")
+    prompt, shown = listed if paradigm.conditional else None, pictures.shown_samples(listed)[: pictures.COLUMNS]
     scale = 1.0 if paradigm.conditional else 0.0
     # One second-order sampler for every row: with each row's own, what shows is how the sampler errs in few steps.
     cell = Cell(sampler=params.convergence.sampler, steps=params.convergence.steps, guidance=scale)
@@ -76,16 +78,19 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     start = starts(sampling.images, dataset.side, seed, "scored", device)
     marks = images_at_snapshots(params.training)
     progress = Progress(f"convergence {paradigm_id} seed {seed}", len(marks), "snapshots")
-    rows = []
+    rows, drawn = [], {}
     for seen, trained in snapshots(folder, denoiser, history["images"]):
         images, _, whole = generate(trained, cell, prompt, start, dataset.levels, params, seed, "scored")
         values, opinions = {}, []
         if whole:
             features, logits = judge.apply(network, splits.to_float(images, device))
             values, opinions = score(Samples(images, features, logits, prompt)), ask(images, prompt)
+            drawn[seen] = images[shown]
         scores = {column.name: finite(values.get(column.name)) for column in schema.SCORES}
         rows.append({"images": seen, "status": "ok" if whole else "failed"} | scores | {"judges": opinions})
         progress.update(len(rows))
     scored, missing = {row["images"] for row in rows}, {column.name: None for column in schema.SCORES}
     rows += [{"images": mark, "status": "failed"} | missing | {"judges": []} for mark in marks if mark not in scored]
-    write_json(places.convergence(paradigm_id, seed), rows)
+    target, blank = places.convergence(paradigm_id, seed), np.zeros((pictures.COLUMNS, *[dataset.side] * 2), np.uint8)
+    pictures.sheet(np.stack([drawn.get(mark, blank) for mark in marks]), target.with_suffix(".png"))
+    write_json(target, rows)

@@ -11,7 +11,7 @@ from diffbench.data.captions import captions
 from diffbench.design import NATIVE
 from diffbench.device import prepare
 from diffbench.evaluation import classifier as judge
-from diffbench.evaluation.failures import confusion, failures
+from diffbench.evaluation.failures import confusion, failures, word_confusion
 from diffbench.evaluation.metrics import measure
 from diffbench.evaluation.metrics.sets import Samples
 from diffbench.evaluation.scoring import finite, panel, reference_sets, references
@@ -48,6 +48,7 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     costs: list[dict[str, Any]] = []
     drawings, selection = [], []
     confused: list[dict[str, Any]] = []
+    other_words: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     worst = []
     swept, showcase = design.swept(params, paradigm_id, seed), design.showcase(params, paradigm_id, seed)
@@ -67,8 +68,9 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
                 opinions = ask(images, asked)
                 if steps != NATIVE and cell in swept and asked is not None:
                     confused += [cell.key | row for row in confusion(logits.argmax(dim=1).cpu().numpy(), asked)]
+                    other_words += [cell.key | row for row in word_confusion(images, asked, dataset.bounds)]
                 if steps != NATIVE and cell in showcase:
-                    for kind, found in failures(logits, asked).items():
+                    for kind, found in failures(images, logits, asked, dataset.bounds).items():
                         tag = {"guidance": cell.guidance, "kind": kind, "strip": len(worst)}
                         failed += [tag | {"place": place} | row for place, row in enumerate(found)]
                         worst.append(strip_of(images, [row["index"] for row in found]))
@@ -91,6 +93,13 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
     asked_for = [prompts.text(row, dataset.classes) for row in prompt[shown]] if paradigm.conditional else []
     write_json(
         target,
-        {"cells": rows, "selection": selection, "confusion": confused, "failures": failed, "prompts": asked_for},
+        {
+            "cells": rows,
+            "selection": selection,
+            "confusion": confused,
+            "word_confusion": other_words,
+            "failures": failed,
+            "prompts": asked_for,
+        },
     )
     write_json(places.clock(paradigm_id, seed), costs)

@@ -405,6 +405,18 @@ TABLES = {
             Column("images", "integer", "images", "samples"),
         ),
     ),
+    "word_confusion": Table(
+        "What was measured where a weight or a slant was asked for, in the cells of the guidance sweep; pairs that "
+        "never occur are left out.",
+        (*_CELL_KEY, "axis", "asked", "shown"),
+        (
+            *_CELL,
+            Column("axis", "string", "", "weight or slant"),
+            Column("asked", "string", "", "word asked for"),
+            Column("shown", "string", "", "word measured, by the bounds of the digit asked for"),
+            Column("images", "integer", "images", "samples"),
+        ),
+    ),
     "failures": Table(
         "The worst samples that the report shows, of the row's own sampler at sampling.guidance.sweep_steps.",
         ("paradigm", "seed", "guidance", "kind", "place"),
@@ -415,7 +427,8 @@ TABLES = {
                 "kind",
                 "string",
                 "",
-                "wrong: not the digit asked for, surest first; unsure: least sure of the rest",
+                "wrong: not the digit asked for, surest first; of the rest unsure: least sure; weight and slant: "
+                "not the word asked for, farthest first",
             ),
             Column("place", "integer", "", "place among its kind, and in the picture's strip"),
             Column("strip", "integer", "", "strip of the picture evaluate/<paradigm>/<seed>-failures.png"),
@@ -423,6 +436,8 @@ TABLES = {
             Column("asked", "integer", "", "digit asked for, if any"),
             Column("shown", "integer", "", "the classifier's most likely digit"),
             Column("confidence", "number", "1", "its probability by the classifier"),
+            Column("asked_word", "string", "", "weight or slant asked for, of these kinds"),
+            Column("shown_word", "string", "", "weight or slant measured, of these kinds"),
         ),
     ),
     "prompts": Table(
