@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -154,3 +155,12 @@ def test_batches_times_every_size_of_every_network(benchmark, at_root, tmp_path,
     found = json.loads(path.read_text())["milliseconds"]
     assert list(found) == ["ddpm", "sd1", "dit", "sd3"] and capsys.readouterr().out.count(" ms") == 20
     assert all(list(row) == ["4", "7", "13", "25", "50"] and min(row.values()) > 0 for row in found.values())
+
+
+def test_networks_of_several_seeds_say_the_same_together_as_apart(benchmark, at_root, tmp_path):
+    path = tmp_path / "seeds.json"
+    assert benchmark("seeds").main(["--preset", "smoke", "--rounds", "1", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["ratios"]
+    assert len(found) == 2 * 4 and all(row["ratio"] > 0 for row in found)
+    notes = [row["note"] for row in found if row["note"]]
+    assert len(notes) == 4 and all(float(part) < 1e-4 for note in notes for part in re.findall(r"\de[-+]\d+", note))
