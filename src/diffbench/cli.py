@@ -178,7 +178,7 @@ def _article(arguments: argparse.Namespace) -> int:
 def _readme(arguments: argparse.Namespace) -> int:
     from diffbench.report.readme import run
 
-    run(arguments.run)
+    run(arguments.run, arguments.beside)
     return 0
 
 
@@ -231,6 +231,7 @@ def parser() -> argparse.ArgumentParser:
     article.add_argument("--write", type=Path, metavar="FILE", help="docs/article.md; by default it is printed")
     readme = commands.add_parser("readme", help="write the README's results from a run's tables")
     readme.add_argument("run", help="a run's name, a reference's, or a folder of tables")
+    readme.add_argument("--beside", nargs="+", default=[], metavar="run", help="runs that test what it cannot")
     return top
 
 

@@ -1,5 +1,6 @@
 """The README's finding, the results in the documentation and pictures: made from a run, and those of the reference."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -97,20 +98,45 @@ def test_files_without_their_marks_are_left_alone(digits, path, capsys):
         readme.run("nothing")
 
 
-def committed() -> Path:
-    """The reference that the README shows."""
-    text = readme.README.read_text()
-    found = [path for path in sorted(REFERENCES.glob("*/")) if f"]({path.as_posix()}/report.html)" in text]
-    if not found:
-        pytest.skip("no reference is committed")
-    return found[0]
+def test_runs_beside_add_later_rows_and_the_claims_that_they_test(digits, capsys):
+    params = runs.load("mnist-after")
+    frames = invented(params)
+    facts = {"run": "mnist-after", "data": "mnist", "seeds": "0, 1, 2"}
+    more = store.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
+    frames["provenance"] = pd.concat([more, frames["provenance"]], ignore_index=True)
+    store.write(Places("mnist-after").tables, frames)
+    claims.run(params)
+    assert cli.main(["readme", "digits", "--beside", "mnist-after"]) == 0
+    results = readme.RESULTS.read_text()
+    finding = between(readme.README.read_text(), "finding")
+    for row in frames["paradigms"].itertuples():
+        later = row.role == "after"
+        assert (f"| `{row.paradigm}` ([`mnist-after`](../reports/mnist-after/report.html)) |" in results) == later
+        assert not later or f"| `{row.paradigm}` | {row.target} | {number(row.best_fid)} |" in finding
+    assert "`python -m diffbench readme digits --beside mnist-after`" in results
+    both = {
+        name: store.read(Places(name).tables, "claims").set_index("number").verdict
+        for name in ("digits", "mnist-after")
+    }
+    expected = [
+        count for count, verdict in both["digits"].items()
+        if verdict == readme.UNTESTED and both["mnist-after"][count] not in (readme.UNTESTED, "inconclusive")
+    ]  # fmt: skip
+    named = [int(count) for count in re.findall(r"\| (\d+)\. [^|]*\(tested in `mnist-after`\) \|", results)]
+    assert sorted(named) == expected and len(expected) >= 2
+
+
+def committed() -> tuple[Path, list[Path]]:
+    """The reference that the README and the results show, and those beside it."""
+    command = re.search(r"`python -m diffbench readme (\S+)(?: --beside ([^`]+))?`", readme.RESULTS.read_text())
+    return REFERENCES / command[1], [REFERENCES / name for name in (command[2] or "").split()]
 
 
 def test_the_committed_readme_and_results_are_those_of_the_reference(at_root):
     """And no number between their marks was typed by hand."""
-    folder = committed()
-    frames = {name: store.read(folder / "tables", name) for name in readme.READS}
-    found = readme.blocks(frames, folder)
+    folder, beside = committed()
+    frames, *more = ({name: store.read(each / "tables", name) for name in readme.READS} for each in (folder, *beside))
+    found = readme.blocks(frames, folder, list(zip(more, beside, strict=True)))
     for path in readme.MARKED:
         assert readme.filled(path, path.read_text(), found) == path.read_text()
     for name in ("samples.png", "quality.png", "report.html"):
@@ -119,7 +145,7 @@ def test_the_committed_readme_and_results_are_those_of_the_reference(at_root):
 
 def test_the_moving_picture_is_the_references_denoising(at_root):
     """Frame by frame, of pairs that differ in their objective only, and small enough for a README."""
-    folder = committed()
+    folder, _ = committed()
     rows = readme.film_rows({"paradigms": store.read(folder / "tables", "paradigms")}, folder)
     assert len(rows) >= 2 and [label.split()[-1] for label, _ in rows] == ["eps", "velocity"] * (len(rows) // 2)
     top, right = film.TOP, film.LEFT + len(film.SHOWN) * film.SIDE + film.GAP

@@ -1,9 +1,11 @@
 """The finding in the README and the results in the documentation, from a run's tables.
 
-No number between their marks is typed by hand.
+No number between their marks is typed by hand. Runs beside it have what it lacks: the rows of later papers, and the
+claims that it cannot test.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,15 @@ from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
 
+Frames = dict[str, pd.DataFrame]
+
 READS = ("cells", "claims", "claim_parts", "effects", "floors", "noise_error", "paradigms", "provenance", "training")
 README, RESULTS = Path("README.md"), Path("docs/results.md")
 MARKED = {README: ("finding",), RESULTS: ("results", "claims")}  # the blocks of each file
 TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for names in MARKED.values() for name in names}
 FILM = Path("docs/images/denoising.gif")
 NOISY = (-10.0, -8.0)  # log-SNR at which eps is hard to turn into x0
+UNTESTED = schema.VERDICTS[-1]
 WITHIN = 1.5  # times the real images' FID, short of which a row is named
 
 
@@ -52,7 +57,7 @@ def factors(effects: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def noisy_errors(frames: dict[str, pd.DataFrame], pair: dict[str, Any]) -> dict[str, float] | None:
+def noisy_errors(frames: Frames, pair: dict[str, Any]) -> dict[str, float] | None:
     """Mean squared error of x0 per pixel of a pair of rows where log-SNR lies in NOISY; None where it is not known."""
     errors = frames["noise_error"]
     own = errors[(errors.axis == "log_snr") & (errors.low >= NOISY[0]) & (errors.high <= NOISY[1])]
@@ -66,10 +71,34 @@ def short(paradigms: pd.DataFrame, floor: float) -> list[dict[str, Any]]:
     return [{"paradigm": row.paradigm, "times": row.best_fid / floor} for _, row in rows.iterrows()]
 
 
-def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
-    """What the templates may say."""
+def facts_of(frames: Frames) -> dict[str, str]:
+    """The table provenance as a mapping."""
     own = frames["provenance"]
-    provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
+    return dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
+
+
+def later(beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
+    """The rows of later papers in the runs beside, in their order there, each with its run's name and folder."""
+    return [
+        row | {"run": facts_of(frames)["run"], "folder": folder.as_posix()}
+        for frames, folder in beside
+        for row in frames["paradigms"][frames["paradigms"].role == "after"].to_dict("records")
+    ]
+
+
+def tested(own: list[dict[str, Any]], beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
+    """The claims of a run; one that it cannot test is taken from the first run beside it that can, with its name."""
+    others: dict[str, dict[str, Any]] = {}
+    for frames, _ in beside:
+        for row in judged(frames["claims"], frames["claim_parts"]):
+            if row["verdict"] != UNTESTED:
+                others.setdefault(row["claim"], row | {"run": facts_of(frames)["run"]})
+    return [others.get(row["claim"], row) if row["verdict"] == UNTESTED else row for row in own]
+
+
+def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]] = ()) -> dict[str, Any]:
+    """What the templates may say."""
+    provenance = facts_of(frames)
     rows, floor = frames["paradigms"], store.real_test_row(frames["floors"])
     rows = rows[rows.role != "factor"]  # the table of factors has those
     places = [STORY.index(key) if key in STORY else len(STORY) + (role != "recipe")
@@ -100,7 +129,16 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
         ],
         "within": WITHIN,
         "short": short(rows, float(floor.fid)),
-        "claims": judged(frames["claims"], frames["claim_parts"]),
+        "claims": tested(judged(frames["claims"], frames["claim_parts"]), beside),
+        "later": later(beside),
+        "command": " ".join(
+            [
+                "python -m diffbench readme",
+                folder.name,
+                *(["--beside"] if beside else []),
+                *(other.name for _, other in beside),
+            ]
+        ),
         "verdicts": [verdict for verdict in schema.VERDICTS if verdict != "inconclusive"],
         "tally": tally(frames["claims"]).removeprefix("claims: "),
         "folder": folder.as_posix(),
@@ -108,7 +146,7 @@ def values_of(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, Any]:
     }
 
 
-def film_rows(frames: dict[str, pd.DataFrame], folder: Path) -> list[tuple[str, np.ndarray]]:
+def film_rows(frames: Frames, folder: Path) -> list[tuple[str, np.ndarray]]:
     """Label and strips of the rows that the moving picture compares, eps above velocity; empty where there are none.
 
     Args:
@@ -132,6 +170,7 @@ def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
         | {
             "criterion": criterion(row["test"], row["margin"], row["unit"]),
             "among": among(row, every) if row["part"] else "",
+            "run": "",
         }
         for row in rows
     ]
@@ -143,12 +182,13 @@ def drawn_at_random(floors: pd.DataFrame) -> pd.Series | None:
     return None if own.empty else own.iloc[0]
 
 
-def blocks(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, str]:
+def blocks(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]] = ()) -> dict[str, str]:
     """The text between each pair of marks.
 
     Args:
         frames: the tables READS of a run.
         folder: that of the run's page and pictures.
+        beside: the same of further runs.
 
     Raises:
         UserError: a template cannot be read.
@@ -157,7 +197,7 @@ def blocks(frames: dict[str, pd.DataFrame], folder: Path) -> dict[str, str]:
     environment.filters["number"] = number
     environment.filters["effect_text"] = effect_text
     environment.filters["percent"] = lambda value: "" if pd.isna(value) else f"{100 * value:.1f}%"
-    said, found = values_of(frames, folder), {}
+    said, found = values_of(frames, folder, beside), {}
     for name, path in TEMPLATES.items():
         try:
             template = path.read_text(encoding="utf-8")
@@ -183,18 +223,21 @@ def filled(path: Path, text: str, found: dict[str, str]) -> str:
     return text
 
 
-def run(source: str) -> None:
+def run(source: str, beside: Sequence[str] = ()) -> None:
     """Write the README's finding, the results in the documentation and the moving picture from a run.
 
     Args:
         source: a run's name, a reference's, or a folder of tables.
+        beside: the same of runs that have what it lacks.
 
     Raises:
         UserError: tables, a template or a file's marks are missing or damaged.
     """
     folder = find(source)
-    frames = {name: store.read(folder, name) for name in READS}
-    found, texts = blocks(frames, folder.parent), {}
+    others = [find(name) for name in beside]
+    frames, *more = ({name: store.read(each, name) for name in READS} for each in (folder, *others))
+    found = blocks(frames, folder.parent, [(own, each.parent) for own, each in zip(more, others, strict=True)])
+    texts = {}
     for path in MARKED:
         try:
             texts[path] = filled(path, path.read_text(encoding="utf-8"), found)
