@@ -210,7 +210,7 @@ def word_shares(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     found = []
     for key, row in params.paradigms.items():
         own = table[(table.paradigm == key) & (table.guidance == chosen.get(key))]
-        if own.empty:
+        if own.empty or row.role == "factor":
             continue
         axes = {}
         for axis, words in AXES.items():
