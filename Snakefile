@@ -51,6 +51,7 @@ onstart:
 
 
 onsuccess:
+    let_log_catch_up()
     for run in [] if touching() else requested_runs():
         if finished(run):
             complete_records(run)
@@ -63,5 +64,6 @@ onsuccess:
 
 
 onerror:
+    let_log_catch_up()
     say("Some jobs failed: their last lines are above, their logs under logs/.")
     say("Mend what they name and give the same command again: what is done stays done.")

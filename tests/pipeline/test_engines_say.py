@@ -99,6 +99,20 @@ def test_a_terminal_shows_what_runs_and_what_is_said_at_the_end_stays(finished, 
     assert code == 0 and "\x1b" not in said and "rule data: " not in said, "what is asked for on the command line wins"
 
 
+def test_a_log_that_lags_does_not_draw_over_the_last_words(finished, tmp_path):
+    """Snakemake hands events to the screen in a thread of its own, which a busy machine leaves behind."""
+    clone = fresh(finished, tmp_path)
+    path = clone / "src/snakemake_logger_plugin_diffbench/__init__.py"
+    old = "        elif event is LogEvent.JOB_FINISHED:\n"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, f"{old}            time.sleep(3)\n"))
+    code, said = on_a_terminal(
+        clone, "snakemake", "--cores", "1", "--forcerun", "data", "--", "results/smoke/data.json"
+    )
+    end = said[said.rindex("\x1b[?25h") :]
+    assert code == 0 and "elapsed: " in end and "\x1b[1A" not in end.partition("elapsed: ")[2], said[-2000:]
+
+
 def test_a_failed_job_is_named_with_its_last_lines(finished, tmp_path):
     clone = fresh(finished, tmp_path)
     path = clone / "src/diffbench/stages/classifier.py"

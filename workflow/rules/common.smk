@@ -253,6 +253,12 @@ def refuse_unknown_state():
             )
 
 
+def let_log_catch_up():
+    """Wait until the log has shown all events: its thread still draws at the foot of a terminal, over what is said next."""
+    if (listener := workflow.logger_manager.queue_listener) is not None:
+        listener.queue.join()
+
+
 # Said while parsing, because onstart is silent in dry runs and where there is nothing to do.
 if workflow.is_main_process:
     refuse_unknown_state()
