@@ -21,6 +21,8 @@ JOBS = (
     "report", "manifest",
 )  # fmt: skip
 
+# Each network, with a prompt and without. Other rows take no more memory.
+ROWS = ("ddpm", "sd1", "dit", "sd3", "unet-velocity")
 # Short budgets with all that memory rests on left as it is: the networks, the images trained on, scored and sampled at
 # once, and the three splits. A cell has the images of one batch; fewer would not reach its peak, and more are bytes.
 SHORT = {
@@ -62,7 +64,12 @@ def memory(monkeypatch):
 
 
 def shorten(clone) -> None:
-    """Make the run a short one: ``SHORT``, and few steps in the cells outside the grid."""
+    """Make the run a short one: ``ROWS``, ``SHORT``, and few steps in the cells outside the grid."""
+    whole = yaml.safe_load((clone / "params.yaml").read_text())
+    edit_params(clone, "paradigms", {key: whole["paradigms"][key] for key in ROWS})
+    for kind in ("native", "arms"):
+        every = whole["sampling"][kind]
+        edit_params(clone, f"sampling.{kind}", {key: own for key, own in every.items() if key in ROWS})
     for key, value in SHORT.items():
         edit_params(clone, key, value)
     sampling = yaml.safe_load((clone / "params.yaml").read_text())["sampling"]
