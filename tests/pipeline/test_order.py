@@ -133,7 +133,7 @@ def test_an_experiment_is_a_change_like_another(both, tmp_path):
     shown = list(csv.DictReader(run("dvc", "exp", "show", "--csv", cwd=clone).splitlines()))
     rates = {row["Experiment"] or row["rev"]: row[ROW] for row in shown}
     assert rates["faster"] == "0.003" and "0.002" in rates.values()
-    assert {row["sd1.best_fid"] for row in shown if row["Experiment"] == "faster"} != {""}
+    assert {row["fid.sd1"] for row in shown if row["Experiment"] == "faster"} != {""}
 
 
 @pytest.fixture
