@@ -164,7 +164,7 @@ def test_real_mnist_and_its_classifier(tmp_path, at_root):
     dataset = splits.load(path)
     assert [len(getattr(dataset, name).labels) for name in splits.SPLITS] == [55_000, 5000, 10_000]
     assert dataset.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    settings = Classifier(epochs=2, batch_size=128, lr=0.002, channels=[32, 64], features=128)
+    settings = Classifier(epochs=2, batch_size=128, lr=0.002, channels=[32, 64], features=128, judges=1)
     net = fitting.fit(settings, dataset, torch.device("cpu"))
     images, labels = splits.to_float(dataset.test.images), torch.from_numpy(dataset.test.labels)
     assert fitting.accuracy(net, images, labels) >= 0.985
