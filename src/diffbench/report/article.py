@@ -25,7 +25,7 @@ from diffbench.diffusion.times import trailing
 from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
 from diffbench.report.claims import effect_text
-from diffbench.report.finding import number, tally
+from diffbench.report.finding import number, of_article, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -248,7 +248,7 @@ def render(frames: dict[str, pd.DataFrame], template: str, folder: Path | None =
     provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
     return environment.from_string(template, globals={"facts": formula_values()}).render(
         claims=claims(frames),
-        tally=tally(frames["claims"]).removeprefix("claims: "),
+        tally=tally(of_article(frames["claims"])).removeprefix("claims: "),
         run=provenance.get("run", "unknown"),
         provenance=provenance,
         floor=float(store.real_test_row(frames["floors"]).fid),

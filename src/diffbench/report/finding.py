@@ -127,6 +127,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     )
 
 
+ARTICLE = 20  # the last of workflow/claims.yaml that quotes it
 EPS, VELOCITY = ("eps", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal")  # the objectives compared
 
 
@@ -265,6 +266,11 @@ def second_opinion(paradigms: pd.DataFrame) -> str:
     if others.empty:
         return f"{opinion} puts the means in the same order. Whether they differ at all is for the intervals to say."
     return f"{opinion} ranks {join(list(others.label))} differently, so their places by FID rest on the classifier."
+
+
+def of_article(claims: pd.DataFrame) -> pd.DataFrame:
+    """The claims that quote the article; the others quote papers that came after it."""
+    return claims[claims.number <= ARTICLE]
 
 
 def tally(claims: pd.DataFrame) -> str:

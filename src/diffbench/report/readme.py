@@ -19,7 +19,7 @@ from diffbench.errors import UserError
 from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain
-from diffbench.report.finding import VELOCITY, headline, number, pairs, tally
+from diffbench.report.finding import VELOCITY, headline, number, of_article, pairs, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -140,7 +140,7 @@ def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]
             ]
         ),
         "verdicts": [verdict for verdict in schema.VERDICTS if verdict != "inconclusive"],
-        "tally": tally(frames["claims"]).removeprefix("claims: "),
+        "tally": tally(of_article(frames["claims"])).removeprefix("claims: "),
         "folder": folder.as_posix(),
         "film": FILM.as_posix() if film_rows(frames, folder) else None,
     }
