@@ -192,10 +192,10 @@ def test_results_from_a_remote(both, tmp_path, request, remote):
 
 @pytest.mark.slow
 def test_nothing_to_do_is_found_in_seconds(tmp_path, monkeypatch):
-    """In the digits run, its files made up; in seconds of a processor, to which a busy machine adds none.
+    """In the digits run, its files made up; in seconds of a processor, to which a busy machine should add little.
 
-    DVC (3.67) parses params.yaml anew for each stage, half of its time, so its bound goes with their number: 7.1 s were
-    measured for 268.
+    The bound goes with the number of jobs. Of 268, DVC (3.67) took 7.1 s on an idle machine and 8.1 s on a
+    busy one, half of it to parse params.yaml anew for each stage; Snakemake took 5.0 s on a busy one.
     """
     clone = cloned(tmp_path / "clone")
     diffbench("params", "--preset", "digits", "--write", cwd=clone)
@@ -209,9 +209,10 @@ def test_nothing_to_do_is_found_in_seconds(tmp_path, monkeypatch):
     commit(clone, "made-up results")
     run("dvc", "commit", "--force", "--no-relink", cwd=clone)
     run("snakemake", "--cores", "1", "--touch", "--forceall", "results/digits/manifest.json", cwd=clone)
-    for command, said, most in (
-        (["snakemake", "-n", "--cores", "2"], "Nothing to be done", 5),
-        (["dvc", "status"], "up to date", 0.03 * sum(1 for _ in jobs(params))),
+    most = 0.05 * sum(1 for _ in jobs(params))
+    for command, said in (
+        (["snakemake", "-n", "--cores", "2"], "Nothing to be done"),
+        (["dvc", "status"], "up to date"),
     ):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert said in run(*command, cwd=clone)
