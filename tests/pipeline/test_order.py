@@ -12,6 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 from clones import cloned, differing, edit_params, fresh, planned, run, steady
 
 from diffbench import cli, runs
@@ -192,16 +193,23 @@ def test_results_from_a_remote(both, tmp_path, request, remote):
 
 @pytest.mark.slow
 def test_nothing_to_do_is_found_in_seconds(tmp_path, monkeypatch):
-    """In the digits run, its files made up; in seconds of a processor, to which a busy machine should add little.
+    """In a run of at most 190 jobs, its files made up; in seconds of a processor, to which a busy machine adds little.
 
-    The bound goes with the number of jobs. Of 268, DVC (3.67) took 7.1 s on an idle machine and 8.1 s on a
-    busy one, half of it to parse params.yaml anew for each stage; Snakemake took 5.0 s on a busy one.
+    That is digits with seven rows. DVC (3.67) spends 25 ms on each stage, half of it to parse params.yaml anew, so the
+    268 stages of all digits take 6.8 s.
     """
     clone = cloned(tmp_path / "clone")
     diffbench("params", "--preset", "digits", "--write", cwd=clone)
+    whole = yaml.safe_load((clone / "params.yaml").read_text())
+    kept = ("ddpm", "sd1", "sd2", "dit", "sd3", "unet-eps", "unet-velocity")
+    rows = {key: whole["paradigms"][key] for key in kept}
+    arms = {key: own for key, own in whole["sampling"]["arms"].items() if key in rows}
+    edit_params(clone, "paradigms", rows)
+    edit_params(clone, "sampling.arms", arms)
     monkeypatch.chdir(clone)
-    params = runs.load("digits")
-    for job in jobs(params):
+    made = list(jobs(runs.load("digits")))
+    assert 170 <= len(made) <= 190
+    for job in made:
         for path in map(Path, job.outputs):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f'{{"made up": "{path}"}}')
@@ -209,7 +217,6 @@ def test_nothing_to_do_is_found_in_seconds(tmp_path, monkeypatch):
     commit(clone, "made-up results")
     run("dvc", "commit", "--force", "--no-relink", cwd=clone)
     run("snakemake", "--cores", "1", "--touch", "--forceall", "results/digits/manifest.json", cwd=clone)
-    most = 0.05 * sum(1 for _ in jobs(params))
     for command, said in (
         (["snakemake", "-n", "--cores", "2"], "Nothing to be done"),
         (["dvc", "status"], "up to date"),
@@ -218,4 +225,5 @@ def test_nothing_to_do_is_found_in_seconds(tmp_path, monkeypatch):
         assert said in run(*command, cwd=clone)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-        assert seconds < most, f"{command[0]} took {seconds:.1f} s"
+        print(f"{command[0]}: {seconds:.1f} s")
+        assert seconds < 5, f"{command[0]} took {seconds:.1f} s"
