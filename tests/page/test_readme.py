@@ -30,6 +30,18 @@ def between(text: str, name: str) -> str:
     return text.split(first)[1].split(last)[0].strip()
 
 
+def invent(name, data):
+    """Made-up tables of a preset, judged, in the folder of a run."""
+    params = runs.load(name)
+    frames = invented(params)
+    facts = {"run": name, "data": data, "seeds": "0, 1, 2"}
+    more = store.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
+    frames["provenance"] = pd.concat([more, frames["provenance"]], ignore_index=True)
+    store.write(Places(name).tables, frames)
+    claims.run(params)
+    return params, frames
+
+
 @pytest.fixture
 def digits(workplace, monkeypatch):
     """The digits preset with made-up tables, in a folder that has the files with marks and their templates."""
@@ -37,14 +49,7 @@ def digits(workplace, monkeypatch):
     for path in (*readme.TEMPLATES.values(), *readme.MARKED):
         (workplace / path).write_text((ROOT / path).read_text())
     (workplace / "workflow/claims.yaml").write_text((ROOT / "workflow/claims.yaml").read_text())
-    params = runs.load("digits")
-    frames = invented(params)
-    facts = {"run": "digits", "data": "digits", "seeds": "0, 1, 2"}
-    more = store.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
-    frames["provenance"] = pd.concat([more, frames["provenance"]], ignore_index=True)
-    store.write(Places("digits").tables, frames)
-    claims.run(params)
-    return params, frames
+    return invent("digits", "digits")
 
 
 def test_readme_and_results_are_filled_from_the_tables(digits, capsys):
@@ -99,13 +104,7 @@ def test_files_without_their_marks_are_left_alone(digits, path, capsys):
 
 
 def test_runs_beside_add_later_rows_and_the_claims_that_they_test(digits, capsys):
-    params = runs.load("mnist-after")
-    frames = invented(params)
-    facts = {"run": "mnist-after", "data": "mnist", "seeds": "0, 1, 2"}
-    more = store.frame("provenance", [{"key": key, "value": value} for key, value in facts.items()])
-    frames["provenance"] = pd.concat([more, frames["provenance"]], ignore_index=True)
-    store.write(Places("mnist-after").tables, frames)
-    claims.run(params)
+    _, frames = invent("mnist-after", "mnist")
     assert cli.main(["readme", "digits", "--beside", "mnist-after"]) == 0
     results = readme.RESULTS.read_text()
     finding = between(readme.README.read_text(), "finding")
