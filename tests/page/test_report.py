@@ -342,6 +342,20 @@ def test_confusion_is_shares_of_what_was_asked(named, monkeypatch):
         assert any(text.endswith("of 4 asked for, 10.0% seen as 9") for text in data.text)
 
 
+def test_claims_of_later_papers_are_not_counted_as_the_articles(workplace):
+    found = counted([(1, "supported"), (20, "not testable here"), (21, "supported"), (25, "supported")])
+    assert [(group["words"], [(row["before"], row["verdict"]) for row in group["counts"]]) for group in found] == [
+        ("Of the article's 2 claims", [(1, "supported"), (1, "not testable here")]),
+        ("Of 2 claims of later papers", [(2, "supported")]),
+    ]
+    assert len(counted([(1, "supported")])) == 1, "a kind without claims is not named"
+
+
+def counted(verdicts):
+    rows = [{"number": number, "verdict": verdict, "verdict_holm": verdict} for number, verdict in verdicts]
+    return finding.counted(store.frame("claims", rows))
+
+
 def test_weights_and_slants_are_shares_of_what_was_asked(named):
     """Bold was asked for twelve times in each of two seeds: one light, two regular, three bold of every six."""
     found = sections.word_shares(invented(named), named)

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 
 from diffbench.report.effects import Axis, drawn, margins
-from diffbench.report.finding import DASH, counts, number, tally
+from diffbench.report.finding import DASH, counted, counts, number
 
 ICONS = {
     "supported": "\u2713",
@@ -165,6 +165,6 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
     bounds_ = {"zero": axis.at(0), "below": axis.at(-1), "above": axis.at(1)}
     fragile = [card["number"] for card in cards if card["fragile"]]
     return {
-        "tally": tally(frames["claims"]), "counts": counts(frames["claims"]), "cards": cards, "axis": axis,
+        "counts": counts(frames["claims"]), "groups": counted(frames["claims"]), "cards": cards, "axis": axis,
         "fragile": fragile, "icons": ICONS, **bounds_,
     }  # fmt: skip

@@ -273,6 +273,13 @@ def of_article(claims: pd.DataFrame) -> pd.DataFrame:
     return claims[claims.number <= ARTICLE]
 
 
+def counted(claims: pd.DataFrame) -> list[dict]:
+    """``counts`` of the article's claims and of those of later papers, each with its words; an empty kind is out."""
+    quoted = claims.number <= ARTICLE
+    groups = (("Of the article's {} claims", claims[quoted]), ("Of {} claims of later papers", claims[~quoted]))
+    return [{"words": words.format(len(own)), "counts": counts(own)} for words, own in groups if len(own)]
+
+
 def tally(claims: pd.DataFrame) -> str:
     """The verdicts on the claims, counted before and after Holm's correction over all of them, in one line."""
 
