@@ -196,9 +196,16 @@ def test_the_headline_agrees_with_the_numbers_and_the_verdicts(opened, built):
         best[name] = own.set_index("seed").fid
     assert float(first) <= float(second) and (verb == "needs") == (int(most) > int(least))
     assert (doubt == "") == (finding.unproved(best[better], best[other]) is False)
-    counted = page.eval_on_selector_all("header .count", "(all) => all.map((one) => one.textContent)")
-    verdicts = frames["claims"].verdict.value_counts()
-    assert {text.split(" ", 1)[1]: int(text.split(" ", 1)[0]) for text in counted} == dict(verdicts)
+    groups = page.eval_on_selector("header .also:has(.count)", "(one) => one.textContent")
+    for words, later in (
+        (r"Of the article's (\d+) claims: (.*?)\.", False),
+        (r"Of (\d+) claims of later .*?: (.*?)\.", True),
+    ):
+        own = frames["claims"][(frames["claims"].number > finding.ARTICLE) == later]
+        number, counted = re.search(words, groups).groups()
+        assert int(number) == len(own)
+        counted = dict(reversed(one.split(" ", 1)) for one in counted.split(", "))
+        assert {name: int(count) for name, count in counted.items()} == dict(own.verdict.value_counts())
     table = texts(page, "#claims .counts tr")
     heads_, alone, together = table
     for name, before, after in zip(heads_[1:], alone[1:], together[1:], strict=True):
