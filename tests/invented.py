@@ -78,7 +78,8 @@ def invented(params: config.Params, spoil=frozenset()) -> dict[str, pd.DataFrame
                 rows["noise_error"].append(tag | level | {"x0_error": None if bad else low + 0.1 * (index + 1)})
             lengths = {"path_over_chord": 1.1 + index / 10, "velocity_deviation": 0.02 + index / 50 + 0.001 * seed}
             straight = {"reason": "failed"} if bad else lengths | {"reason": ""}
-            rows["straightness"].append(tag | {"steps": 8, "images": 50} | straight)
+            exact = {"exact_path_over_chord": 1.01, "exact_velocity_deviation": 0.021}
+            rows["straightness"].append(tag | {"steps": 8, "images": 50} | exact | straight)
             rows["training"] += [tag | {"images": n, "loss": 1 / n, "status": status} for n in (100, 200)]
             for scale in design.base_scales(params, key):
                 tag_ = tag | {"guidance": float(scale)}

@@ -19,6 +19,7 @@ from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.targets import Prediction
 from diffbench.diffusion.times import trailing
+from diffbench.evaluation.exact_flow import exact_straightness, posterior_mean
 from diffbench.evaluation.probe import covers, errors, levels_in, straightness, trajectory
 from diffbench.runtime import checkpoint
 from diffbench.stages import convergence, evaluate, probe, sample, train
@@ -40,6 +41,45 @@ def test_a_point_mass_is_straight_on_every_path(name):
 
     ratio, deviation, reason = straightness(*trajectory(denoise, path, noise(6, 1, 4, 4), trailing(50, path.levels)))
     assert (ratio, deviation, reason) == (pytest.approx(1, abs=1e-9), pytest.approx(0, abs=1e-9), "")
+
+
+@pytest.mark.parametrize("name", ["linear", "vp-linear"])
+def test_the_posterior_mean_is_bayes_rule(name):
+    """Against densities written out one image at a time; the noise explains x_t."""
+    path, images, x_t = PATHS[name](), noise(5, 1, 2, 2), noise(3, 1, 2, 2, seed=1)
+    t = torch.tensor(0.6, dtype=DOUBLE)
+    found = posterior_mean(images, path, x_t, t)
+    for point, x0, eps in zip(x_t, *found, strict=True):
+        spread = torch.distributions.Normal(path.alpha(t) * images, path.sigma(t))
+        density = spread.log_prob(point).sum(dim=(1, 2, 3)).exp()
+        torch.testing.assert_close(x0, torch.einsum("n,nchw->chw", density / density.sum(), images))
+        torch.testing.assert_close(path.alpha(t) * x0 + path.sigma(t) * eps, point)
+
+
+def test_the_exact_flow_is_straight_to_one_image_a_prompt_and_bends_to_two():
+    """Departure 0 where noise has one place to go; two points at +-1 on a line bend as worked out in small steps."""
+    path, ts = PATHS["linear"](), trailing(400, None)
+    asked = torch.tensor([[0, 1, 2], [1, 1, 2], [0, 1, 2], [3, 1, 2]])
+    start = noise(4, 1, 2, 2, seed=3)
+    one = exact_straightness(path, noise(2, 1, 2, 2), asked[:2], start, asked, ts)
+    assert one == (pytest.approx(1, abs=1e-9), pytest.approx(0, abs=1e-9)), "a prompt without images is left out"
+    ends = torch.tensor([-1.0, 1.0], dtype=DOUBLE).reshape(2, 1, 1, 1)
+    same, begun = asked[:1].expand(2, 3), torch.tensor([0.5, -2.0], dtype=DOUBLE).reshape(2, 1, 1, 1)
+    length, departure = exact_straightness(path, ends, same, begun, same, ts)
+    wanted = []
+    for x in (0.5, -2.0):
+        chord, velocities = x - math.copysign(1, x), []
+        for k in range(4000):
+            t = 1 - k / 4000
+            velocities.append((x - math.tanh((1 - t) * x / t**2)) / t)
+            x -= velocities[-1] / 4000
+        wanted.append((sum((v - chord) ** 2 for v in velocities) / 4000, chord**2, sum(map(abs, velocities)) / 4000))
+    departures, chords, lengths = zip(*wanted, strict=True)
+    assert departure == pytest.approx(sum(departures) / sum(chords), rel=0.02)
+    assert length == pytest.approx((lengths[0] / 0.5 + lengths[1] / 1) / 2, rel=0.02)
+    nowhere = exact_straightness(path, ends, same, begun, same + 1, ts)
+    assert math.isnan(nowhere[0]) and math.isnan(nowhere[1])
+    assert exact_straightness(path, ends, None, begun, None, ts) == (length, departure)
 
 
 @pytest.mark.parametrize("spread", [0.25, 0.5, 2.0])

@@ -15,7 +15,8 @@ from diffbench.runtime.yaml_file import read_yaml
 
 CELL = ("sampler", "steps", "guidance", "arm")
 # What an objective is made of, as parts may explain.
-FACTORS = ("noise levels in training", "grid in sampling", "noise levels and grid", "target and path")
+FACTORS = ("noise levels in training", "grid in sampling", "noise levels and grid", "target and path",
+           "pairing of noise and images")  # fmt: skip
 # What each measure may be told, what it must be, and the scale it has where it leaves no choice.
 MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "cell": ((*CELL, "from_real"), ("steps", "guidance"), None),

@@ -125,7 +125,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         figures=figures(frames, params),
         grids=sections.grids(frames, params, albums),
         arms=sections.arms(frames, params, albums),
-        straight=sections.per_seed(frames["straightness"], params, "path_over_chord", "velocity_deviation"),
+        straight=sections.per_seed(frames["straightness"], params, *sections.STRAIGHT),
         reached=sections.reached(frames, params),
         objectives=sections.objectives(frames, params),
         films=sections.films(frames, params, albums),

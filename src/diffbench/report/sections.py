@@ -115,6 +115,9 @@ def not_default(name: str, value: object) -> bool:
     return not pd.isna(value) and not (name == "rescale" and value == 0)
 
 
+STRAIGHT = ("path_over_chord", "velocity_deviation", "exact_velocity_deviation")  # columns that the page shows
+
+
 def per_seed(frame: pd.DataFrame, params: Params, *names: str) -> list[dict]:
     """Mean and 95% t interval over seeds of columns, a row for each paradigm."""
     rows = []

@@ -9,12 +9,14 @@ from diffbench import rng
 from diffbench.config.models import Params
 from diffbench.data import splits, vocabulary
 from diffbench.data.captions import captions
+from diffbench.data.combinations import among
 from diffbench.device import prepare
 from diffbench.diffusion import model
 from diffbench.diffusion.denoiser import Denoiser
 from diffbench.diffusion.generate import quantise, starts
 from diffbench.diffusion.guidance import Guided
 from diffbench.diffusion.times import sampling_times
+from diffbench.evaluation.exact_flow import exact_straightness
 from diffbench.evaluation.probe import covers, denoising, errors, levels_in, straightness, trajectory
 from diffbench.runtime.files import write_json
 from diffbench.runtime.places import Places
@@ -43,6 +45,8 @@ def film(denoiser: Denoiser, params: Params, dataset: splits.Dataset, seed: int,
 
 def run(params: Params, paradigm_id: str, seed: int) -> None:
     """Write errors by noise level on the test split, the straightness of trajectories, and a film of the denoising.
+
+    Straightness is also that of the exact flow, on the same noise, prompts and times.
 
     Raises:
         UserError: no such device, or an input is missing or damaged.
@@ -73,15 +77,20 @@ def run(params: Params, paradigm_id: str, seed: int) -> None:
             x0_error, eps_error = errors(denoiser, x0, eps, asked, t) if status == "ok" else (None, None)
             row = {"axis": axis, "low": low, "high": high, "images": count}
             rows.append(row | {"x0_error": x0_error, "eps_error": eps_error})
+        start = starts(count, side, seed, "scored", device)
+        ts = sampling_times("trailing", probe.steps, denoiser.path)
         if status == "ok":
-            start = starts(count, side, seed, "scored", device)
             null = torch.full((vocabulary.LENGTH,), vocabulary.NULL, device=device)
-            ts = sampling_times("trailing", probe.steps, denoiser.path)
             guided = Guided(denoiser, asked, null, 1.0, clip=False)
             length, departure, reason = straightness(*trajectory(guided, denoiser.path, start, ts))
             straight = {"path_over_chord": length, "velocity_deviation": departure, "reason": reason}
-            straight |= {name: None for name, value in straight.items() if value != value}
             frames = film(denoiser, params, dataset, seed, paradigm.conditional)
+        kept = ~among(dataset.train.prompts, dataset.withheld)
+        images = splits.to_float(dataset.train.images[kept], device)
+        have = torch.from_numpy(dataset.train.prompts[kept]).to(device) if paradigm.conditional else None
+        length, departure = exact_straightness(denoiser.path, images, have, start, asked, ts)
+        straight |= {"exact_path_over_chord": length, "exact_velocity_deviation": departure}
+        straight |= {name: None for name, value in straight.items() if value != value}
     straight |= {"steps": probe.steps, "images": count}
     target = places.probe(paradigm_id, seed)
     pictures.sheet(frames, target.with_suffix(".png"))

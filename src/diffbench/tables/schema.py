@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-VERSION = "2.6"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.7"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -339,7 +339,14 @@ TABLES = {
             Column(
                 "velocity_deviation", "number", "1", "mean squared departure from the chord's velocity over its square"
             ),
-            Column("reason", "string", "", "why a value is missing"),
+            Column(
+                "exact_path_over_chord",
+                "number",
+                "",
+                "that of a network without error on the training images, from the same noise and prompts",
+            ),
+            Column("exact_velocity_deviation", "number", "1", "that of the same network without error"),
+            Column("reason", "string", "", "why a value of the trained network is missing"),
         ),
     ),
     "paradigms": Table(
