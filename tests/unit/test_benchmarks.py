@@ -1,6 +1,7 @@
 """The benchmarks run, count what they say they count, and miss a target aloud; no ratio is judged here."""
 
 import importlib
+import itertools
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -176,3 +178,21 @@ def test_networks_of_several_seeds_say_the_same_together_as_apart(benchmark, at_
     assert len(found) == 2 * 4 and all(row["ratio"] > 0 for row in found)
     notes = [row["note"] for row in found if row["note"]]
     assert len(notes) == 4 and all(float(part) < 1e-4 for note in notes for part in re.findall(r"\de[-+]\d+", note))
+
+
+def test_the_best_pairing_is_that_of_every_permutation(benchmark):
+    """Four images, all 24 pairings; within groups those that keep each noise in its own."""
+    saved = benchmark("coupling").saved
+    generator = np.random.default_rng(1)
+    images, noise = generator.normal(size=(2, 4, 3))
+    before = np.square(images - noise).sum()
+
+    def best(allowed):
+        orders = [order for order in itertools.permutations(range(4)) if allowed(order)]
+        return min(np.square(images - noise[list(order)]).sum() for order in orders)
+
+    groups = np.array([0, 1, 0, 1])
+    assert saved(images, noise, np.zeros(4)) == pytest.approx(1 - best(lambda order: True) / before)
+    within = best(lambda order: all(groups[i] == groups[k] for i, k in enumerate(order)))
+    assert saved(images, noise, groups) == pytest.approx(1 - within / before)
+    assert saved(images, noise, np.arange(4)) == pytest.approx(0)
