@@ -70,7 +70,7 @@ def default() -> tuple[str, str]:
     if own == preset(FULL) and own["compute"]["device"] == "cuda" and not cuda_devices():
         return "digits", (
             "run: digits, 8 x 8, to try first (params.yaml asks for CUDA and no CUDA device is found); "
-            "next: 'snakemake --cores all mnist-small', MNIST itself, two hours on two cores"
+            "next: 'snakemake --cores all mnist-small', MNIST itself, 2.5 hours on two cores"
         )
     if not isinstance(name, str):
         check(own, str(PARAMS))
