@@ -8,6 +8,7 @@ import pandas as pd
 from diffbench.report.effects import Axis, drawn, margins
 from diffbench.report.finding import DASH, counted, counts, number
 
+UNTESTED = "not testable here"
 ICONS = {
     "supported": "\u2713",
     "partly supported": "\u00bd",
@@ -15,7 +16,7 @@ ICONS = {
     "equivalent": "\u2248",
     "inconclusive": "?",
     "insufficient seeds": "\u2026",
-    "not testable here": "\u2013",
+    UNTESTED: "\u2013",
     "descriptive": "\u00b7",
 }
 BY_MEASURE = {"area": "training", "noise": "noise", "straightness": "noise"}  # the section that shows it
@@ -147,6 +148,7 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
         cards.append(
             claim
             | {
+                "tested": claim["verdict"] != UNTESTED,
                 "icon": ICONS[claim["verdict"]],
                 "icon_holm": ICONS[claim["verdict_holm"]],
                 "quotes": json.loads(claim["quotes"]),
@@ -166,5 +168,5 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
     fragile = [card["number"] for card in cards if card["fragile"]]
     return {
         "counts": counts(frames["claims"]), "groups": counted(frames["claims"]), "cards": cards, "axis": axis,
-        "fragile": fragile, "icons": ICONS, **bounds_,
+        "untested": sum(not card["tested"] for card in cards), "fragile": fragile, "icons": ICONS, **bounds_,
     }  # fmt: skip

@@ -289,7 +289,10 @@
       byId("holds").value = asked.get("holds") || "";
       filter();
     }
-    if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+    if (target && target.tagName === "DETAILS") {
+      for (let one = target; one; one = one.parentElement.closest("details")) one.open = true;
+      target.scrollIntoView();
+    }
   };
   addEventListener("hashchange", reveal);
   reveal();
