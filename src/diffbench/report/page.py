@@ -125,6 +125,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         figures=figures(frames, params),
         grids=sections.grids(frames, params, albums),
         arms=sections.arms(frames, params, albums),
+        straight_columns=sections.STRAIGHT,
         straight=sections.per_seed(frames["straightness"], params, *sections.STRAIGHT),
         reached=sections.reached(frames, params),
         objectives=sections.objectives(frames, params),

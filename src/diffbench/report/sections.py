@@ -115,7 +115,11 @@ def not_default(name: str, value: object) -> bool:
     return not pd.isna(value) and not (name == "rescale" and value == 0)
 
 
-STRAIGHT = ("path_over_chord", "velocity_deviation", "exact_velocity_deviation")  # columns that the page shows
+STRAIGHT = {  # columns that the page shows, and what it calls them
+    "path_over_chord": "length / chord",
+    "velocity_deviation": "deviation",
+    "exact_velocity_deviation": "deviation of the exact flow",
+}
 
 
 def per_seed(frame: pd.DataFrame, params: Params, *names: str) -> list[dict]:
