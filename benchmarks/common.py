@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from diffbench import config, device, meters, runs  # noqa: E402
+from diffbench.cli import complain  # noqa: E402
 from diffbench.data import splits, vocabulary  # noqa: E402
 from diffbench.data.sources import image_side  # noqa: E402
+from diffbench.errors import UserError  # noqa: E402
 from diffbench.runtime import hardware  # noqa: E402
 from diffbench.tables import provenance  # noqa: E402
 
@@ -149,3 +151,11 @@ def write(path: Path | None, facts: dict[str, str], rows: Sequence[Ratio] | dict
         body = rows if isinstance(rows, dict) else {"ratios": [asdict(row) | {"holds": row.holds} for row in rows]}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"circumstances": facts} | body, indent=1) + "\n", encoding="utf-8")
+
+
+def ends(main: Callable[[], int]) -> None:
+    """End the process with the exit code of ``main``; what its user can mend is told in one line."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(complain(str(error)))

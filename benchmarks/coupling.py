@@ -9,10 +9,9 @@ noise of every digit normal, which guided sampling counts on (arXiv:2503.10636).
 """
 
 import argparse
-from collections.abc import Sequence
 
 import numpy as np
-from common import ROOT  # noqa: F401  (puts src on the path)
+from common import ends
 from scipy.optimize import linear_sum_assignment
 
 from diffbench import runs
@@ -38,11 +37,11 @@ def saved(images: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> float:
     return float(gained / before)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     """Print the share saved for each batch size, as mean and standard deviation over draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", default="mnist-small")
-    run = parser.parse_args(arguments).run
+    run = parser.parse_args(argv).run
     train = splits.load(Places(runs.load(run).name).data).train
     generator = np.random.default_rng(0)
     print("| batch | whole batch | within a digit |\n|---|---|---|")
@@ -56,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shares.append([saved(images, noise, np.zeros_like(digits)), saved(images, noise, digits)])
         mean, spread = np.mean(shares, axis=0), np.std(shares, axis=0, ddof=1)
         print(f"| {batch} | " + " | ".join(f"{m:.1%} ± {s:.1%}" for m, s in zip(mean, spread, strict=True)) + " |")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    ends(main)

@@ -11,12 +11,11 @@ is an extrapolation: it says whether a bound is near or far, not when it is met.
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from common import ROOT  # noqa: F401  (puts src on the path)
+from common import ends
 
 from diffbench.compare.locate import find
 from diffbench.tables import store
@@ -94,4 +93,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ends(main)

@@ -10,13 +10,14 @@ is named. Jobs that run at the same time hold their memory at the same time: S j
 
 import argparse
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import write
+from common import ends, write
+
+from diffbench.errors import UserError
 
 MOST = 2000  # MB of one job
 LINE = re.compile(r"^(\w+): ([\d.]+) s, at most (\d+) MB resident", re.MULTILINE)
@@ -36,7 +37,7 @@ def recorded(folder: Path, run: str) -> tuple[list[Peak], list[str]]:
     """The peaks in a run's logs, and the logs that hold none: of jobs that did not end, or of older code.
 
     Raises:
-        ValueError: no log holds one.
+        UserError: no log holds one.
     """
     logs, found, without = folder / "logs" / run, [], []
     for path in sorted(logs.rglob("*.log")):
@@ -47,7 +48,7 @@ def recorded(folder: Path, run: str) -> tuple[list[Peak], list[str]]:
         else:
             without.append(name)
     if not found:
-        raise ValueError(f"{logs}: no log says how much memory a job held")
+        raise UserError(f"{logs}: no log says how much memory a job held")
     return found, without
 
 
@@ -86,4 +87,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ends(main)

@@ -18,14 +18,15 @@ import argparse
 import json
 import re
 import statistics
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from common import Ratio, write
+from common import Ratio, ends, write
+
+from diffbench.errors import UserError
 
 MOST = 0.10  # overhead
 PATIENCE = 60  # seconds without any job that tell one call of Snakemake from the next
@@ -49,7 +50,7 @@ def recorded(folder: Path, run: str) -> list[Job]:
     """The jobs of a run that Snakemake has records of, by start.
 
     Raises:
-        ValueError: there are none, or several calls of Snakemake made them.
+        UserError: there are none, or several calls of Snakemake made them.
     """
     found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for path in (folder / ".snakemake" / "metadata").glob("*"):
@@ -63,11 +64,11 @@ def recorded(folder: Path, run: str) -> list[Job]:
     ]
     jobs.sort(key=lambda job: job.start)
     if not jobs:
-        raise ValueError(f"{folder}: Snakemake has no records of a run called {run}")
+        raise UserError(f"{folder}: Snakemake has no records of a run called {run}")
     last = jobs[0].end
     for job in jobs:
         if job.start - last > PATIENCE:
-            raise ValueError(f"{folder}: the run was made by several calls, {job.start - last:.0f} s apart")
+            raise UserError(f"{folder}: the run was made by several calls, {job.start - last:.0f} s apart")
         last = max(last, job.end)
     return jobs
 
@@ -177,4 +178,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ends(main)

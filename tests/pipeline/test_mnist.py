@@ -13,6 +13,7 @@ from conftest import ROOT
 
 from diffbench import cli
 from diffbench.data.sources import idx, mnist
+from diffbench.errors import UserError
 from diffbench.runtime.files import read_json
 
 RUN = "mnist-small"
@@ -177,5 +178,5 @@ def test_peaks_are_read_from_the_logs_and_held_against_a_limit(memory, tmp_path,
     assert "1 logs say nothing, as report.log" in said and "1 of 3 jobs held more than 2000 MB" in said
     found = read_json(tmp_path / "peaks.json")
     assert found["above"] == ["train/a-1.log"] and [row["stage"] for row in found["stages"]] == ["train", "data"]
-    with pytest.raises(ValueError, match="no log says"):
+    with pytest.raises(UserError, match="no log says"):
         memory.recorded(tmp_path, "other")

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from conftest import ROOT
 
 from diffbench import design, runs
 from diffbench.data.sources import image_side
+from diffbench.errors import UserError
 from diffbench.training import cost
 
 
@@ -146,14 +148,14 @@ def test_overhead_accounts_for_every_slot_second(benchmark, tmp_path):
         "slots": 2, "wall": 36, "jobs": 52, "one job only": 14, "between jobs, planning and end": 6,
     }  # fmt: skip
     assert facts["overhead"] == pytest.approx(72 / 52 - 1) and not ratio.holds
-    with pytest.raises(ValueError, match="no records"):
+    with pytest.raises(UserError, match="no records"):
         overhead.measure(tmp_path, "other")
 
 
 def test_overhead_refuses_a_run_of_several_calls(benchmark, tmp_path):
     overhead = benchmark("overhead")
     records(tmp_path, [("data", "data.log", 0, 10), ("train", "train/a-0.log", 1000, 1010)])
-    with pytest.raises(ValueError, match="several calls"):
+    with pytest.raises(UserError, match="several calls"):
         overhead.measure(tmp_path, "run")
 
 
@@ -196,3 +198,14 @@ def test_the_best_pairing_is_that_of_every_permutation(benchmark):
     within = best(lambda order: all(groups[i] == groups[k] for i, k in enumerate(order)))
     assert saved(images, noise, groups) == pytest.approx(1 - within / before)
     assert saved(images, noise, np.arange(4)) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("name", ["coupling", "curve", "memory", "overhead"])
+def test_a_run_that_is_not_there_is_one_line(name, tmp_path):
+    """Of a preset that has not been run; the exit code is not 0."""
+    for folder in ("params.yaml", "workflow"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    command = [sys.executable, ROOT / f"benchmarks/{name}.py", "composition"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert re.fullmatch(r"error: [^\n]+\n", ended.stderr)
