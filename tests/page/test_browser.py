@@ -442,7 +442,13 @@ def test_a_link_opens_what_it_names(opened, built):
     nested = page.eval_on_selector_all("details.rest details.claim", "(rows) => rows.map((row) => row.id)")
     untested = built[1]["claims"].query("verdict == 'not testable here'")
     assert nested == [f"claim-{number}" for number in untested.number] and nested
-    assert opened(f"#{nested[0]}").page.is_visible(f"#{nested[0]} .c-body"), "a link opens what it lies in too"
+    assert not page.is_visible(f"#{nested[0]} .c-body")
+    # Without navigating, because Chromium then opens what the target lies in by itself; others may not.
+    page.evaluate(
+        "(id) => { history.replaceState(null, '', `#${id}`); dispatchEvent(new HashChangeEvent('hashchange')); }",
+        nested[0],
+    )
+    assert page.is_visible(f"#{nested[0]} .c-body"), "a link opens what it lies in too"
     targets = page.eval_on_selector_all("a[href^='#']", "(links) => links.map((link) => link.getAttribute('href'))")
     assert len(targets) > 40
     assert [t for t in set(targets) if not page.evaluate("(id) => !!document.getElementById(id)", t[1:])] == []
