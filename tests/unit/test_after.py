@@ -91,6 +91,28 @@ def test_the_velocity_in_sampling_has_the_papers_clipped_denominators():
         torch.testing.assert_close(by_x0.eps - by_x0.x0, (x - out) / max(float(t), 0.05))
 
 
+@pytest.mark.parametrize("path", ["linear", "vp-linear"])
+@pytest.mark.parametrize("kind", ["eps", "x0"])
+@pytest.mark.parametrize("t", [0.005, 0.02, 0.4, 0.98])
+def test_clipped_estimates_still_explain_what_the_network_saw(kind, path, t):
+    path, (x, _, out, _), t = PATHS[path](), draws(8), torch.tensor(t, dtype=DOUBLE)
+    read = recover(kind, path, out, x, t, CLIP)
+    torch.testing.assert_close(noisy(path, *read, t), x)
+
+
+@pytest.mark.parametrize("steps", [8, 50, 100])
+def test_a_perfect_x0_network_with_the_loss_on_velocity_samples_its_image(steps):
+    """Also where the last step starts below the least denominator: what is clipped is the velocity, not the image."""
+    path, start = PATHS["linear"](), draws(3)[1]
+    denoiser = Denoiser(Fixed(-torch.ones_like(start)), path, "x0", CLIP)
+    guided = Guided(denoiser, None, None, clip=False)
+    ts = sampling_times("trailing", steps, path)
+    found = SAMPLERS["euler"](guided, path, start, ts)
+    left = torch.prod(1 - (ts[:-1] - ts[1:]) / ts[:-1].clamp(min=CLIP))  # of the distance to the image
+    assert left < 0.02
+    torch.testing.assert_close(found, -1 + left * (start + 1))
+
+
 def test_a_row_names_the_target_and_what_the_loss_is_on():
     assert target_and_loss("eps") == ("eps", "eps") and target_and_loss("x0@velocity") == ("x0", "velocity")
 
@@ -241,28 +263,32 @@ def test_u_is_v_where_the_step_has_no_length():
 
 
 def test_the_loss_of_mean_flow_against_differences():
-    """V and its loss by central differences in float64 along (v, 0, 1), and with r = t plain flow matching."""
+    """V and its loss by central differences along (v, 0, 1), and with r = t plain flow matching.
+
+    In float64, but for what the network is told of times: of a step much below 1e-3 that would leave rounding.
+    """
     denoiser, (x0, eps, one, prompt, other) = interval_network(), interval_batch()
     denoiser.net.double()
     x0, eps, one, other = (value.double() for value in (x0, eps, one, other))
     found = OBJECTIVES["mean-flow"].loss(denoiser, Batch(x0, eps, one, prompt, other))
     t, r = torch.maximum(one, other), torch.minimum(one, other)
     z = (1 - t)[:, None, None, None] * x0 + t[:, None, None, None] * eps
-    v, h = denoiser.net(z, 1000 * t, prompt), 1e-6
+    v, h = denoiser.net(z, 1000 * t, prompt), 1e-3
     ahead, behind = (denoiser.net(z + s * h * v, 1000 * (t + s * h), prompt, 1000 * r) for s in (1, -1))
     u = denoiser.net(z, 1000 * t, prompt, 1000 * r)
     V = u + (t - r)[:, None, None, None] * (ahead - behind) / (2 * h)
     error = (V - (eps - x0)).square().sum((1, 2, 3))
-    torch.testing.assert_close(found, error / (error + 0.01), rtol=1e-5, atol=1e-6)
-    error = (v - (eps - x0)).square().sum((1, 2, 3))[2]
-    torch.testing.assert_close(found[2], error / (error + 0.01))
+    torch.testing.assert_close(found, error, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(OBJECTIVES["mean-flow"].weigh(found), error / (error + 0.01), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[2], (v - (eps - x0)).square().sum((1, 2, 3))[2])
 
 
 def test_the_gradient_of_mean_flow_is_that_of_u_alone():
     """No gradient goes through the derivative, and each error is weighted by one over itself."""
     denoiser, batch_ = interval_network(), interval_batch()
     net, (x0, eps, one, prompt, other) = denoiser.net, batch_
-    OBJECTIVES["mean-flow"].loss(denoiser, batch_).mean().backward()
+    objective = OBJECTIVES["mean-flow"]
+    objective.weigh(objective.loss(denoiser, batch_)).mean().backward()
     found = net.head.project.weight.grad.clone()
     net.zero_grad()
     t, r = torch.maximum(one, other), torch.minimum(one, other)
@@ -469,4 +495,8 @@ def test_rows_train_sample_and_are_probed_like_the_others(smoke, places, key):
         assert all(cell["status"] == "ok" for cell in cells)
     convergence.run(params, key, 0)
     probe.run(params, key, 0)
-    assert read_json(places.probe(key, 0))["straightness"]["path_over_chord"] >= 1 - 1e-6
+    straight = read_json(places.probe(key, 0))["straightness"]
+    if key == "drift":  # one step is a line whatever the network
+        assert straight["path_over_chord"] is None and straight["reason"] == "the path is taken in one step"
+    else:
+        assert straight["path_over_chord"] >= 1 - 1e-6

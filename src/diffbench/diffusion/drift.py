@@ -25,7 +25,9 @@ def words_apart(prompt: Tensor, other: Tensor) -> Tensor:
     the kernel is one of image and prompt together: other words lessen what a sample counts. The field of such a kernel
     vanishes where the joint distributions are one.
     """
-    return ((prompt[:, None] != other[None]) * prompt.new_tensor(APART, dtype=torch.float32)).sum(2)
+    differs = (prompt[:, None] != other[None]).unbind(2)  # (B, N) each
+    # Numbers, not a tensor of them: a recorded step may copy nothing to the device.
+    return torch.stack([apart * one for apart, one in zip(APART, differs, strict=True)]).sum(0)
 
 
 def affinities(to_data: Tensor, to_samples: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

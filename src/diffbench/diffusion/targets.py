@@ -98,8 +98,8 @@ def recover(kind: str, path: Path, out: Tensor, x_t: Tensor, t: Tensor, least: f
         out: the network's output, (B, C, H, W).
         x_t: the noisy images, (B, C, H, W).
         t: times, (B,) or a scalar tensor.
-        least: least size of the determinant that is divided by. On the linear path ``eps - x0`` is then the velocity
-            of arXiv:2511.13720, table 1, with its denominators clipped.
+        least: least size of the determinant that is divided by, for ``eps - x0``. On the linear path that is the
+            velocity of arXiv:2511.13720, table 1, with its denominators clipped. Estimates explain x_t all the same.
 
     The system is singular for eps where alpha = 0 and for x0 where sigma = 0; ``parts`` refuses the first
     combination unless it is clipped, and samplers never evaluate t = 0.
@@ -109,4 +109,6 @@ def recover(kind: str, path: Path, out: Tensor, x_t: Tensor, t: Tensor, least: f
     det = alpha * b - sigma * a
     if least:
         det = torch.where(det < 0, det.clamp(max=-least), det.clamp(min=least))
+        apart = ((alpha + sigma) * out - (a + b) * x_t) / det  # eps - x0, (B, C, H, W)
+        return Prediction(x0=(x_t - sigma * apart) / (alpha + sigma), eps=(x_t + alpha * apart) / (alpha + sigma))
     return Prediction(x0=(b * x_t - sigma * out) / det, eps=(alpha * out - a * x_t) / det)

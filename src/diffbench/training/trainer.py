@@ -152,7 +152,7 @@ class Trainer:
         with torch.no_grad():
             self.weights.add_(noise.to(self.device), alpha=0.02)
         with autocast(self.device, self.params.compute.precision):
-            self.objective.loss(self.denoiser, batch).mean().backward()
+            self.objective.weigh(self.objective.loss(self.denoiser, batch)).mean().backward()
         found = [parameter.grad.clone() for parameter in self.denoiser.net.parameters()]
         with torch.no_grad():
             self.weights.copy_(before)
@@ -195,13 +195,13 @@ class Trainer:
             share: of the new weights in their average.
         """
         with autocast(self.device, self.params.compute.precision):
-            value = self.objective.loss(self.denoiser, batch).mean()
-        value.backward()
+            loss = self.objective.loss(self.denoiser, batch)  # (B,)
+            self.objective.weigh(loss).mean().backward()
         torch.nn.utils.clip_grad_norm_(self.weights, self.params.training.grad_clip)
         self.optimise(lr)
         self.weights.grad.zero_()
         ema.update(self.ema, self.weights.detach(), share)
-        return value.detach()
+        return loss.detach().mean()
 
     @torch.no_grad()
     def optimise(self, lr: float | Tensor) -> None:
