@@ -12,12 +12,16 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 from invented import invented, judges
 
 from diffbench import cli, config, design, runs
 from diffbench.claims import judge, measures
+from diffbench.claims.judge import corrected
 from diffbench.claims.load import Part, changes, load
 from diffbench.claims.measures import Context, Untestable, measure
+from diffbench.claims.verdicts import P
 from diffbench.claims.verdicts import judge as verdict_of
 from diffbench.errors import UserError
 from diffbench.pipeline import manifest
@@ -396,6 +400,19 @@ def test_distance_to_real_images_counts_either_side():
     assert found.effects[0] == pytest.approx(0.05) and found.compared.endswith("against real test images")
 
 
+def test_straightness_over_the_exact_flows_is_that_of_each_row():
+    """Twice the exact flow's departure against one and a half times it, though the second departs more by itself."""
+    rows = [
+        {"paradigm": key, "seed": 0, "velocity_deviation": own, "exact_velocity_deviation": exact}
+        for key, own, exact in (("a", 0.03, 0.015), ("b", 0.06, 0.04))
+    ]
+    frames = small({"straightness": rows})
+    asked = {"measure": "straightness", "metric": "velocity_deviation", "direction": "lower"}
+    found = measure(context_of(frames), part(**asked, where={"over_exact": True}))
+    assert found.effects[0] == pytest.approx(math.log(1.5 / 2))
+    assert measure(context_of(frames), part(**asked, where={})).effects[0] == pytest.approx(math.log(0.06 / 0.03))
+
+
 def test_seconds_are_read_from_the_table_cost():
     rows = [
         {"paradigm": name, "seed": 0, "stage": "sample", "sampler": "ddim", "steps": 8, "guidance": 1.0, "arm": "",
@@ -461,6 +478,20 @@ def test_holm_can_only_take_a_verdict_away(at_root):
     claims, _ = judged("mnist")
     changed_ = claims[claims.verdict != claims.verdict_holm]
     assert set(changed_.verdict_holm) <= {"inconclusive"} and len(changed_) > 0
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([0.0, 0.001, 0.01, 0.04, 0.3, 1.0])] * 4), min_size=1, max_size=20))
+def test_holm_leaves_a_verdict_or_a_weaker_one_of_its_kind(values):
+    """Also where the p-values of several verdicts are small at once, as those of a claim with good and bad parts."""
+    names = ("supported", "contradicted", "equivalent", "partly")
+    rows = [
+        {"number": i, "verdict": P(*ps).verdict()} | {f"p_{name}": p for name, p in zip(names, ps, strict=True)}
+        for i, ps in enumerate(values)
+    ]
+    weaker = {"supported": {"partly supported"}}
+    for before, after in zip(rows, corrected(rows), strict=True):
+        allowed = {before["verdict"], "inconclusive", *weaker.get(before["verdict"], ())}
+        assert after["verdict_holm"] in allowed
 
 
 # The stage and the page
@@ -539,7 +570,8 @@ def test_the_page_shows_every_verdict_second_and_quotes_as_text(three_seeds):
             f"Seeds {', '.join(seeds)}." in text and f"by seed {', '.join(one.split(': ')[1] for one in seeds)}" in text
         )
     counts = text.split("each tested alone, at 5%</th>")[1].split("</tr>")[0]
-    assert sorted(re.findall(r"<td>(\d+)</td>", counts)) == sorted(map(str, found[0].verdict.value_counts()))
+    counts = [int(count) for count in re.findall(r"<td>(\d+)</td>", counts)]
+    assert sorted(filter(None, counts)) == sorted(finding.of_article(found[0]).verdict.value_counts())
 
 
 def test_how_many_octaves_of_learning_rate_are_near_the_best(at_root):

@@ -195,14 +195,20 @@ def needed(claim: Claim, results: list[Result]) -> int | None:
 def corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the verdict after Holm's correction, of each kind of verdict over the claims that were tested.
 
-    So the chance of a wrong "supported" anywhere in the table is at most 5%, and that of the others likewise.
+    So the chance of a wrong "supported" anywhere in the table is at most 5%, and that of the others likewise. The
+    correction only takes away: a refuted claim does not become a supported one because its refutation is not certain.
     """
     tested = [row for row in rows if "p_supported" in row]
     by_name = {name: holm([row[f"p_{name}"] for row in tested]) for name in vars(P())}
     adjusted = [P(**{name: values[i] for name, values in by_name.items()}) for i in range(len(tested))]
-    found = {row["number"]: p.verdict() for row, p in zip(tested, adjusted, strict=True)}
+    found = {row["number"]: p for row, p in zip(tested, adjusted, strict=True)}
     return [
-        row | {"verdict_holm": found[row["number"]] if row["verdict"] in schema.DECIDED else row["verdict"]}
+        row
+        | {
+            "verdict_holm": found[row["number"]].weakened(row["verdict"])
+            if row["verdict"] in schema.DECIDED
+            else row["verdict"]
+        }
         for row in rows
     ]
 

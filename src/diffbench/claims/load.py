@@ -21,7 +21,7 @@ FACTORS = ("noise levels in training", "grid in sampling", "noise levels and gri
 MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
     "cell": ((*CELL, "from_real"), ("steps", "guidance"), None),
     "cost": ((*CELL, "stage"), ("stage",), None),
-    "straightness": ((), (), None),
+    "straightness": (("over_exact",), (), None),
     "area": ((), (), "ratio"),
     "noise": (("axis", "low", "high"), ("axis", "low", "high"), "ratio"),
     "spread": (("sampler", "over", "guidance", "arm"), ("over", "guidance"), "ratio"),
@@ -126,6 +126,7 @@ FITS = {
     "low": (_number, "a number"),
     "high": (_number, "a number"),
     "from_real": (lambda v: isinstance(v, bool), "true or false"),
+    "over_exact": (lambda v: isinstance(v, bool), "true or false"),
     "axis": (lambda v: v in ALLOWED["axis"], "t or log_snr"),
     "stage": (lambda v: v in ALLOWED["stage"], "train or sample"),
 }

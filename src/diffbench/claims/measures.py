@@ -136,9 +136,16 @@ def cost(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.S
 
 
 def straightness(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.Series:
-    """A column of the table straightness."""
+    """A column of the table straightness; ``over_exact``: over that of the exact flow, on the row's own path and times.
+
+    Paths differ in the noise they start from and in where their steps lie, so even the exact flow bends differently.
+    """
     table = context.column("straightness", metric)
-    return _by_seed(table[table.paradigm == row], metric)
+    own = _by_seed(table[table.paradigm == row], metric)
+    if not where.get("over_exact"):
+        return own
+    exact = context.column("straightness", f"exact_{metric}")
+    return own / _by_seed(exact[exact.paradigm == row], f"exact_{metric}")
 
 
 def area(context: Context, row: str, metric: str, where: dict[str, Any]) -> pd.Series:

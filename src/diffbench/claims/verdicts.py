@@ -46,13 +46,25 @@ class P:
         "All parts" is refuted by one part, so what refutes comes first. One part that changes a trifle does not make
         the claim a trifle where another part is supported.
         """
-        found = {
+        return next((name for name, value in self.by_name().items() if value <= alpha), INCONCLUSIVE)
+
+    def weakened(self, verdict: str, alpha: float = ALPHA) -> str:
+        """What is left of a verdict, these being its corrected p-values.
+
+        Itself, partly supported of supported, or inconclusive: that a correction takes one verdict away speaks for no
+        other.
+        """
+        weaker = (SUPPORTED, PARTLY) if verdict == SUPPORTED else (verdict,)
+        return next((name for name in weaker if self.by_name()[name] <= alpha), INCONCLUSIVE)
+
+    def by_name(self) -> dict[str, float]:
+        """The p-values by the verdicts they speak for, what is decided first first."""
+        return {
             CONTRADICTED: self.contradicted,
             SUPPORTED: self.supported,
             PARTLY: self.partly,
             EQUIVALENT: self.equivalent,
         }
-        return next((name for name, value in found.items() if value <= alpha), INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
