@@ -63,7 +63,7 @@ def test_readme_and_results_are_filled_from_the_tables(digits, capsys):
         line = f"| `{row.paradigm}` | {row.network}, {row.target}, {row.path} | {number(row.few_fid)} |"
         assert (line in results) == (row.role != "factor"), "the table of factors has those"
     assert "(../reports/digits/samples.png)" in results and "not MNIST" in results
-    assert between(after[readme.RESULTS], "claims").startswith("The run gives ")
+    assert between(after[readme.RESULTS], "claims").startswith("Of the article's 20 claims: ")
     finding = between(after[readme.README], "finding")
     assert "With the same U-Net, velocity reaches FID" in finding
     assert "(reports/digits/quality.png)" in finding and readme.FILM.name not in finding, "this run has no page"

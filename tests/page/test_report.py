@@ -107,7 +107,7 @@ def test_cells_that_failed_alone_carry_a_banner_too(named):
 def test_rows_without_samples_are_named_where_they_are_not_drawn(named):
     html = page.render(invented(named, spoil={"dit"}), named)
     parts = dict(re.findall(r'<section id="([\w-]+)"(.*?)</section>', html, re.DOTALL))
-    for name in ("cost", "guidance-trade", "effects", "confusion"):
+    for name in ("cost", "guidance-trade", "effects", "failures"):
         assert "Without samples, so not shown here: DiT-style." in parts[name], name
     assert re.search(r"<h3>DiT-style</h3>\s*<p class=\"note\">Nothing to show", parts["failures"])
 
@@ -346,8 +346,15 @@ def test_claims_of_later_papers_are_not_counted_as_the_articles(workplace):
     found = counted([(1, "supported"), (20, "not testable here"), (21, "supported"), (25, "supported")])
     assert [(group["words"], [(row["before"], row["verdict"]) for row in group["counts"]]) for group in found] == [
         ("Of the article's 2 claims", [(1, "supported"), (1, "not testable here")]),
-        ("Of 2 claims of later papers", [(2, "supported")]),
+        ("Of 2 claims of other papers", [(2, "supported")]),
     ]
+    one, later = found
+    assert [[(row["before"], row["verdict"]) for row in group["every"]] for group in found] == [
+        [(1, "supported"), (1, "not testable here")],
+        [(2, "supported"), (0, "not testable here")],
+    ]
+    assert one["tested"] and later["tested"]
+    assert not counted([(1, "not testable here")])[0]["tested"]
     assert len(counted([(1, "supported")])) == 1, "a kind without claims is not named"
 
 

@@ -202,7 +202,7 @@ def lines(
             is true the mark stands off the line, and a column beside says what it is.
         looks: how each label is drawn, in order.
         ordinal: values of x at equal distances.
-        top: what lies above it stands at the upper edge under a triangle.
+        top: what lies above it stands at the upper edge under a triangle, and its line leaves the frame.
         cloud: more points, faint, with columns label, x, y, paradigm and cell.
         front: the Pareto front, rising in x, with columns x, y and badge; drawn as a broad line with its badges.
     """
@@ -231,6 +231,7 @@ def lines(
     heights = pd.concat([grouped["min"], grouped["max"], *([] if said is None else [said[y]])]).clip(upper=ceiling)
     span_y = domain([*heights, *([] if floor is None else [floor])], log_y)
     grouped["over"] = grouped["mean"] > ceiling
+    grouped["true"] = grouped["mean"]  # where a line goes that leaves the frame
     grouped = grouped.assign(**{name: grouped[name].clip(upper=ceiling) for name in ("mean", "min", "max")})
 
     axis = {"labelOverlap": True, "labelSeparation": 4, "tickCount": 5}
@@ -277,7 +278,9 @@ def lines(
     base = alt.Chart(grouped).encode(x=along, color=colour)
     joined = base.transform_filter("!datum.apart") if "apart" in data else base
     layers.append(
-        joined.mark_line(strokeWidth=2).encode(y=up("mean"), strokeDash=dash, description="line:N", detail="line:N")
+        joined.mark_line(strokeWidth=2, clip=True).encode(
+            y=up("true"), strokeDash=dash, description="line:N", detail="line:N"
+        )
     )
     if points:
         bar = base.mark_rule(strokeWidth=1).encode(y=up("min"), y2="max:Q", description="line:N")

@@ -6,9 +6,8 @@ import math
 import pandas as pd
 
 from diffbench.report.effects import Axis, drawn, margins
-from diffbench.report.finding import DASH, counted, counts, number
+from diffbench.report.finding import DASH, UNTESTED, counted, counts, number
 
-UNTESTED = "not testable here"
 ICONS = {
     "supported": "\u2713",
     "partly supported": "\u00bd",

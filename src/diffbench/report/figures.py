@@ -1,6 +1,7 @@
 """The charts of the page, made from the tables."""
 
 import math
+import re
 
 import altair as alt
 import pandas as pd
@@ -12,6 +13,7 @@ from diffbench.report.finding import number
 from diffbench.tables import store
 
 WIDE = {"width": 860, "height": 430}
+CLIP = re.compile(r"""(?<=["#])clip\d+(?=["')])""")
 NARROW = {"width": 205, "height": 290}  # with its names as wide as a phone
 
 
@@ -265,4 +267,9 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, list[M
         | noise_figure(frames, params)
         | confusion_figure(frames, params)
     )
-    return {name: [Markup(text) for text in panels] for name, panels in found.items()}
+    # Vega counts its clipping paths over the life of the process; here they count over the page.
+    ids: dict[str, str] = {}
+    return {
+        name: [Markup(CLIP.sub(lambda clip: ids.setdefault(clip[0], f"clip{len(ids)}"), text)) for text in panels]
+        for name, panels in found.items()
+    }

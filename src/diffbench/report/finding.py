@@ -127,6 +127,7 @@ def headline(paradigms: pd.DataFrame, cells: pd.DataFrame, floors: pd.DataFrame)
     )
 
 
+UNTESTED = schema.VERDICTS[-1]
 ARTICLE = 20  # the last of workflow/claims.yaml that quotes it
 EPS, VELOCITY = ("eps", "vp-linear", "uniform"), ("velocity", "linear", "logit-normal")  # the objectives compared
 
@@ -175,8 +176,8 @@ def answer(frames: dict[str, pd.DataFrame], own_samplers: dict[str, str]) -> str
         )
         say = (
             f"In the same {NAMES.get(pair['network'], pair['network'])}, {better} reaches FID "
-            f"{number(means[better][least])} in {evaluations(least)}; {other} "
-            f"{'needs' if most > least else 'has'} {most} for {number(reached)}"
+            f"{number(means[better][least])} in {evaluations(least)}; {other} gets no lower than {number(reached)}, in "
+            f"{most}"
         )
         verdict = unproved(here, there)
         doubt = (
@@ -274,10 +275,27 @@ def of_article(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(claims: pd.DataFrame) -> list[dict]:
-    """``counts`` of the article's claims and of those of later papers, each with its words; an empty kind is out."""
+    """The verdicts on the article's claims and on those of other papers; a kind without a claim is out.
+
+    Of each its words, a title, the claims, ``counts``, the same with a place for every verdict of either kind
+    (``every``), and whether a claim of it was tested.
+    """
     quoted = claims.number <= ARTICLE
-    groups = (("Of the article's {} claims", claims[quoted]), ("Of {} claims of later papers", claims[~quoted]))
-    return [{"words": words.format(len(own)), "counts": counts(own)} for words, own in groups if len(own)]
+    verdicts = [row["verdict"] for row in counts(claims)]
+    found = []
+    for words, title, own in (
+        ("Of the article's {} claims", "The article, {} claims", claims[quoted]),
+        ("Of {} claims of other papers", "Other papers, {} claims", claims[~quoted]),
+    ):
+        if len(own):
+            known = {row["verdict"]: row for row in counts(own)}
+            every = [known.get(verdict, {"verdict": verdict, "before": 0, "after": 0}) for verdict in verdicts]
+            tested = bool(own.verdict.ne(UNTESTED).any())
+            found.append(
+                {"words": words.format(len(own)), "title": title.format(len(own)), "claims": own,
+                 "counts": list(known.values()), "every": every, "tested": tested}
+            )  # fmt: skip
+    return found
 
 
 def tally(claims: pd.DataFrame) -> str:

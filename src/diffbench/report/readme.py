@@ -19,7 +19,7 @@ from diffbench.errors import UserError
 from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain
-from diffbench.report.finding import VELOCITY, headline, number, of_article, pairs, tally
+from diffbench.report.finding import UNTESTED, VELOCITY, counted, headline, number, pairs, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -32,7 +32,6 @@ MARKED = {README: ("finding",), RESULTS: ("results", "claims")}  # the blocks of
 TEMPLATES = {name: Path(f"docs/readme-{name}.md.j2") for names in MARKED.values() for name in names}
 FILM = Path("docs/images/denoising.gif")
 NOISY = (-10.0, -8.0)  # log-SNR at which eps is hard to turn into x0
-UNTESTED = schema.VERDICTS[-1]
 WITHIN = 1.5  # times the real images' FID, short of which a row is named
 
 
@@ -105,6 +104,7 @@ def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]
               for key, role in zip(rows.paradigm, rows.role, strict=True)]  # fmt: skip
     ordered = rows.assign(_place=places).sort_values("_place", kind="stable")
     found = [pair | {"network": NETWORKS.get(pair["network"], pair["network"])} for pair in pairs(rows)]
+    claims = tested(judged(frames["claims"], frames["claim_parts"]), beside)
     velocity = [row for _, row in ordered.iterrows() if row.conditional and objective(row) == VELOCITY]
     return {
         "title": headline(rows, frames["cells"], frames["floors"]),
@@ -129,7 +129,7 @@ def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]
         ],
         "within": WITHIN,
         "short": short(rows, float(floor.fid)),
-        "claims": tested(judged(frames["claims"], frames["claim_parts"]), beside),
+        "claims": claims,
         "later": later(beside),
         "command": " ".join(
             [
@@ -139,8 +139,12 @@ def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]
                 *(other.name for _, other in beside),
             ]
         ),
-        "verdicts": [verdict for verdict in schema.VERDICTS if verdict != "inconclusive"],
-        "tally": tally(of_article(frames["claims"])).removeprefix("claims: "),
+        "verdicts": schema.VERDICTS,
+        "groups": [
+            {"words": group["words"], "tally": tally(group["claims"]).removeprefix("claims: ")}
+            for group in counted(pd.DataFrame(claims))
+            if group["tested"]
+        ],
         "folder": folder.as_posix(),
         "film": FILM.as_posix() if film_rows(frames, folder) else None,
     }

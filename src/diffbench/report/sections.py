@@ -166,7 +166,7 @@ def objectives(frames: dict[str, pd.DataFrame], params: Params) -> dict | None:
                 found.setdefault(row.network, {})[name] = {"label": row.label} | values
     if len(found) < 2:
         return None
-    return {"columns": list(columns), "rows": found}
+    return {"columns": [name for name in columns if any(name in row for row in found.values())], "rows": found}
 
 
 def films(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Album]) -> list[dict]:

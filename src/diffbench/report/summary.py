@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from diffbench.config.models import Params
@@ -124,7 +125,8 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "pca_fid": number(row.best_pca_fid),
                 "fid_infinity": number(row.best_fid_infinity),
                 "fid_held_out": number(row.best_fid_held_out),
-                "copied": score_text("copied_error", row.best_copied),
+                # Below the share among unseen images is as good as none.
+                "copied": score_text("copied_error", np.maximum(row.best_copied, 0.0)),
                 "seeds_ok": int(row.seeds_ok),
                 "parameters": f"{int(row.parameters):,}",
                 "macs": f"{row.macs / 1e6:.1f} M",
