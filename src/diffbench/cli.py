@@ -8,7 +8,7 @@ import resource
 import shutil
 import sys
 import time
-from contextlib import nullcontext, suppress
+from contextlib import chdir, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,6 +182,27 @@ def _readme(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _again(arguments: argparse.Namespace) -> int:
+    from diffbench.compare.locate import find
+    from diffbench.report import again
+
+    folder = find(arguments.run).parent
+    params = runs.load(again.facts_of(folder)["run"])
+    data, claims, report = (
+        importlib.import_module(f"diffbench.stages.{name}") for name in ("data", "claims", "report")
+    )
+    with again.unpacked(folder, params) as place:
+        places = Places(params.name)
+        data.prepare(
+            params.data, place / places.data, place / places.data_facts
+        )  # its source may lie beside this folder
+        with chdir(place):
+            claims.run(params)
+            report.run(params)
+    print(f"wrote {folder / 'report.html'} and the verdicts beside it")
+    return 0
+
+
 def _dag(arguments: argparse.Namespace) -> int:
     from diffbench.pipeline import dag
 
@@ -193,7 +214,7 @@ def _dag(arguments: argparse.Namespace) -> int:
 
 
 # They read tables only, of runs whose params may be gone, or no run at all.
-APART = {"compare": _compare, "article": _article, "readme": _readme, "dag": _dag}
+APART = {"compare": _compare, "article": _article, "readme": _readme, "again": _again, "dag": _dag}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -232,6 +253,10 @@ def parser() -> argparse.ArgumentParser:
     readme = commands.add_parser("readme", help="write the README's results from a run's tables")
     readme.add_argument("run", help="a run's name, a reference's, or a folder of tables")
     readme.add_argument("--beside", nargs="+", default=[], metavar="run", help="runs that test what it cannot")
+    again = commands.add_parser(
+        "again", help="judge and render a run again from its tables and the pictures in its page"
+    )
+    again.add_argument("run", help="a run's name, a reference's, or a folder of tables")
     return top
 
 

@@ -85,15 +85,20 @@ def album(params: Params, paradigm: str) -> Album:
     Raises:
         UserError: one is missing or damaged.
     """
+    order = [tuple(cell.key.values()) for cell in design.all_cells(params, paradigm, params.seeds[0])]
+    own = [read(path, name) for name, path in files(params, paradigm).items()]
+    return Album(*own, {key: STRIPS * place for place, key in enumerate(order)})
+
+
+def files(params: Params, paradigm: str) -> dict[str, Path]:
+    """Where the pictures of a paradigm lie, in the order of ``Album.sprites``, by the CSS classes that show them."""
     index, seed, places = list(params.paradigms).index(paradigm), params.seeds[0], Places(params.name)
-    order = [tuple(cell.key.values()) for cell in design.all_cells(params, paradigm, seed)]
-    return Album(
-        read(places.evaluation(paradigm, seed).with_suffix(".png"), f"s{index}"),
-        read(places.probe(paradigm, seed).with_suffix(".png"), f"d{index}"),
-        read(places.failures(paradigm, seed), f"w{index}"),
-        read(places.convergence(paradigm, seed).with_suffix(".png"), f"g{index}"),
-        {key: STRIPS * place for place, key in enumerate(order)},
-    )
+    return {
+        f"s{index}": places.evaluation(paradigm, seed).with_suffix(".png"),
+        f"d{index}": places.probe(paradigm, seed).with_suffix(".png"),
+        f"w{index}": places.failures(paradigm, seed),
+        f"g{index}": places.convergence(paradigm, seed).with_suffix(".png"),
+    }
 
 
 def greys(images: np.ndarray) -> np.ndarray:
