@@ -139,6 +139,7 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
 
     from diffbench.diffusion.paths import DifferentiablePath, TabulatedVP
     from diffbench.diffusion.targets import target_and_loss
+    from diffbench.diffusion.times import sampling_times
 
     path = registries["path"][row["path"]]()
     given, on = target_and_loss(row["target"])
@@ -155,8 +156,12 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
     if (on == "drift") != (row["path"] == "one-level") or (on == "drift" and given != "x0"):
         yield f"{where}.target: the loss drift is of x0 on the path one-level, and that path has no other"
     for sampler in registries["two times"]:
-        if sampler in _samplers_of(key, row, sampling) and not two_times:
+        if sampler not in _samplers_of(key, row, sampling):
+            continue
+        if not two_times:
             yield f"{where}.samplers: {sampler} needs a network of two times, not {row['network']}"
+        elif registries["loss"][on].draw is None:
+            yield f"{where}.samplers: {sampler} tells the network where a step ends, which the loss {on} never does"
     for sampler in registries["vp only"]:
         if sampler not in _samplers_of(key, row, sampling):
             continue
@@ -164,6 +169,13 @@ def _check_row(key: str, row: dict, registries: dict[str, Any], sampling: dict, 
             yield f"{where}.samplers: {sampler} needs a variance-preserving path, not {row['path']}"
         elif sampler == "ddim-article" and float(path.alpha(last)) == 0:
             yield f"{where}.samplers: {sampler} divides by the signal, of which {row['path']} ends without any"
+    native = sampling["native"].get(key, {"steps": 1})
+    spacing = native.get("spacing") or "trailing"
+    if not list(_unknown("", spacing, "spacing", registries)):
+        try:
+            sampling_times(spacing, native["steps"], path)
+        except ValueError as error:
+            yield f"sampling.native.{key}.steps: {error}; allowed: fewer"
     yield from _check_arms_paths(key, path, registries, sampling)
     yield from _check_size(where, registries["network"][row["network"]], row, side)
 

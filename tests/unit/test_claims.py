@@ -218,6 +218,7 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
                 changed(left={"steps": [1, 2]}, against="real", margin="much"),
                 changed(name="area", measure="area", steps=None, guidance=None, scale="difference", margin=-0.1),
                 changed(name="area", steps=None, scale=None),
+                changed(name="arms", arm="article-{step}", left={"arm": "{"}, use="width", against=0, rows=[["sd1"]]),
             ]},
         },
     }))  # fmt: skip
@@ -235,7 +236,9 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
         "claims.e.parts[1]: 7; allowed: a mapping", "claims.f.parts[0].left.steps: [1, 2]",
         "claims.f.parts[0].margin: 'much'", "claims.f.parts[0].rows", "claims.f.parts[1].scale: 'difference'",
         "claims.f.parts[1].margin: -0.1", "claims.f.parts[2].steps: missing", "claims.f.parts[2].scale: missing",
-        "claims.f.parts: two are named area", "claims: number 1 is given twice",
+        "claims.f.parts[3].arm: 'article-{step}'", "claims.f.parts[3].left.arm: '{'",
+        "claims.f.parts[3].against: 0; the width", "claims.f.parts: two are named area",
+        "claims: number 1 is given twice",
     ]  # fmt: skip
     for words in expected:
         assert sum(line.startswith(words) for line in lines) == 1, (words, lines)

@@ -147,6 +147,16 @@ MISTAKES = [
         "sampling.native.sd9: no such paradigm; allowed: ddpm, sd1",
     ),
     ("sampling.native.ddpm.sampler", "magic", 'sampling.native.ddpm.sampler: "magic" is not registered; allowed: ddim'),
+    (
+        "sampling.native.ddpm",
+        {"sampler": "ddim", "steps": 1000, "spacing": "trailing@linear"},
+        "sampling.native.ddpm.steps: 1000 steps of trailing@linear on a path without as many noise levels; allowed: f",
+    ),
+    (
+        "paradigms.imf.target",
+        "velocity",
+        "paradigms.imf.samplers: flow-map tells the network where a step ends, which the loss velocity never does",
+    ),
     ("compute.device", "gpu", 'compute.device: "gpu"; allowed: cuda, cpu, auto'),
     ("name", "My Run", 'name: "My Run"; allowed: lower-case letters'),
     ("name", "train", "name: train is a stage's name"),

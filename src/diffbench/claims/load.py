@@ -118,9 +118,19 @@ def _steps(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _arm(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.format(steps=1)
+    except (KeyError, IndexError, ValueError):
+        return False
+    return True
+
+
 FITS = {
     "sampler": (lambda v: isinstance(v, str) and v, "a sampler's name, or 'own'"),
-    "arm": (lambda v: isinstance(v, str), "an arm's name"),
+    "arm": (_arm, "an arm's name, in which {steps} stands for the step count"),
     "guidance": (lambda v: v == "chosen" or _number(v), "a number or 'chosen'"),
     "over": (lambda v: isinstance(v, list) and len(v) > 1 and all(map(_steps, v)), "a list of two or more step counts"),
     "low": (_number, "a number"),
@@ -196,6 +206,8 @@ def _check_part(where: str, part: Any) -> Iterator[str]:
     against = part.get("against", 0)
     if not (_number(against) or (against == "real" and part["measure"] == "cell")):
         yield f"{where}.against: {against!r}; allowed: a number or, for a cell, 'real'"
+    if part.get("use") == "width" and "against" in part:
+        yield f"{where}.against: {against!r}; the width of one row's learning rates is held against another's"
     yield from _check_rows(where, part)
 
 
