@@ -158,7 +158,7 @@ def film_rows(frames: Frames, folder: Path) -> list[tuple[str, np.ndarray]]:
     """
     strips = film.strips(folder / "report.html")
     wanted = [
-        (f"{pair['network']} + {name}", pair[name].paradigm)
+        (f"{NETWORKS.get(pair['network'], pair['network'])} + {name}", pair[name].paradigm)
         for pair in pairs(frames["paradigms"])
         for name in ("eps", "velocity")
     ]
