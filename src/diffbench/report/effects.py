@@ -14,7 +14,7 @@ from diffbench.report.finding import NAMES, number
 from diffbench.tables.factors import ALL, BUNDLE, Setting
 
 NETWORKS = NAMES
-STEPS = (2, 8, 20)  # that every preset has
+STEPS = (2, 8, 20)  # few, some and many, in each preset with a reference; a run without one has a gap there
 SHORT = 8  # the step count of the first screen
 # The order was fixed before a run was looked at: what training sees, what sampling sees, what is predicted, the path.
 CHAIN = {
