@@ -244,3 +244,19 @@ def test_the_committed_page_is_that_of_the_committed_tables(at_root):
     folder = ROOT / found.group(1)
     own = {name: store.read(folder / "tables", name) for name in article.READS}
     assert article.render(own, template(), folder.relative_to(ROOT)) == page
+
+
+def test_what_a_factor_does_to_flow_is_that_of_the_cells():
+    """The geometric mean over seeds of the ratios of FID, worked out from the committed tables by hand."""
+    folder = REFERENCES / "digits-cpu/tables"
+    frames = {name: store.read(folder, name) for name in article.READS}
+    cells = frames["cells"]
+    own = cells[(cells.steps == 8) & (cells.sampler == "euler") & (cells.guidance == 1) & (cells.arm == "")]
+    fid = own.pivot(index="seed", columns="paradigm", values="fid")
+    for found, newer, older in (
+        (article.effect(frames, "density", with_network="unet"), "unet-velocity", "unet-velocity-vp-levels"),
+        (article.effect(frames, "network", older="unet", newer="mmdit"), "sd3", "unet-velocity"),
+    ):
+        ratio = math.exp(np.log(fid[newer] / fid[older]).mean())
+        assert found["ratio"] == pytest.approx(ratio) and found["low"] < ratio < found["high"]
+    assert article.effect(frames, "density", with_network="none") is None

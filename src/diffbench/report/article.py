@@ -25,12 +25,13 @@ from diffbench.diffusion.times import trailing
 from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
 from diffbench.report.claims import effect_text
+from diffbench.report.effects import SHORT
 from diffbench.report.finding import number, of_article, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
 
-READS = ("cells", "claims", "claim_parts", "cost", "floors", "provenance")
+READS = ("cells", "claims", "claim_parts", "cost", "effects", "floors", "provenance")
 TEMPLATE = Path("docs/article.md.j2")
 PAGE = Path("docs/article.md")
 SAMPLES = 1000
@@ -231,6 +232,22 @@ def scales(frames: dict[str, pd.DataFrame]) -> dict[str, float] | None:
 # The page
 
 
+FLOW = {"with_target": "velocity", "with_path": "linear", "with_grid": "trailing@linear", "with_sampling_path": ""}
+
+
+def effect(frames: dict[str, pd.DataFrame], factor: str, **settings: str) -> dict[str, Any] | None:
+    """What one factor multiplies flow's FID by, in SHORT steps: ratio, low and high; None where no pair differs so.
+
+    Args:
+        settings: further columns of the table effects and their values.
+    """
+    own = frames["effects"]
+    own = own[(own.factor == factor) & (own.steps == SHORT)]
+    for column, value in (FLOW | settings).items():
+        own = own[own[column] == value]
+    return None if own.empty else {"steps": SHORT} | own.iloc[0][["ratio", "low", "high"]].to_dict()
+
+
 def render(frames: dict[str, pd.DataFrame], template: str, folder: Path | None = None) -> str:
     """The page. The same tables give the same text.
 
@@ -255,6 +272,8 @@ def render(frames: dict[str, pd.DataFrame], template: str, folder: Path | None =
         folder=folder.as_posix() if folder else None,
         speedup=speedup(frames),
         scales=scales(frames),
+        density=effect(frames, "density", with_network="unet"),
+        mmdit=effect(frames, "network", older="unet", newer="mmdit"),
     )
 
 
