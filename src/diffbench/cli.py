@@ -171,7 +171,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _article(arguments: argparse.Namespace) -> int:
     from diffbench.report.article import run
 
-    run(arguments.run, arguments.write)
+    run(arguments.run, arguments.write, arguments.beside)
     return 0
 
 
@@ -249,6 +249,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--all", action="store_true", help="print every cell, not only those that differ")
     article = commands.add_parser("article", help="the page on the article's claims and formulas, from a run's tables")
     article.add_argument("run", help="a run's name, a reference's, or a folder of tables")
+    article.add_argument("--beside", nargs="+", default=[], metavar="run", help="runs that test what it cannot")
     article.add_argument("--write", type=Path, metavar="FILE", help="docs/article.md; by default it is printed")
     readme = commands.add_parser("readme", help="write the README's results from a run's tables")
     readme.add_argument("run", help="a run's name, a reference's, or a folder of tables")

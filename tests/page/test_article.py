@@ -14,12 +14,14 @@ from test_compare import save
 from diffbench import cli, runs
 from diffbench.claims.judge import judge_all
 from diffbench.claims.load import load
+from diffbench.compare.locate import reference_of
 from diffbench.data.vocabulary import VOCABULARY
 from diffbench.diffusion.paths import PATHS
 from diffbench.diffusion.samplers import ddim, euler
 from diffbench.diffusion.targets import recover, target
 from diffbench.diffusion.times import trailing
 from diffbench.report import article
+from diffbench.report.finding import UNTESTED
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import store
 
@@ -242,8 +244,26 @@ def test_the_committed_page_is_that_of_the_committed_tables(at_root):
     if found is None:
         pytest.skip("the page is of a run whose tables are not committed")
     folder = ROOT / found.group(1)
-    own = {name: store.read(folder / "tables", name) for name in article.READS}
-    assert article.render(own, template(), folder.relative_to(ROOT)) == page
+    named = re.search(r"marked with another run's name are from (.*)\.$", page, re.MULTILINE)
+    beside = [reference_of(run) for run in re.findall(r"`([^`]+)`", named[1])] if named else []
+    own, *others = ({name: store.read(each / "tables", name) for name in article.READS} for each in (folder, *beside))
+    assert article.render(own, template(), folder.relative_to(ROOT), others) == page
+
+
+def test_a_claim_that_a_run_cannot_test_is_taken_from_one_beside_it(frames):
+    """With that run's name; what the run tests itself stays."""
+    other = runs.load("mnist-after")
+    tables = fabricated(other)
+    tables |= dict(zip(("claims", "claim_parts"), judge_all([*load()], tables, other), strict=True))
+    tables["provenance"] = store.frame("provenance", [{"key": "run", "value": "mnist-after"}])
+    alone, both = article.claims(frames), article.claims(frames, [tables])
+    verdicts = tables["claims"].set_index("number").verdict
+    taken = [number for number, own in both.items() if own["run"]]
+    assert taken and all(both[number]["run"] == "mnist-after" for number in taken)
+    assert all(alone[number]["verdict"] == UNTESTED != both[number]["verdict"] == verdicts[number] for number in taken)
+    assert all(str(both[number]) == str(alone[number]) for number in both if number not in taken)  # NaN is not itself
+    page = article.render(frames | {"effects": store.frame("effects", [])}, template(), None, [tables])
+    assert "marked with another run's name are from `mnist-after`." in page and "On `mnist-after`." in page
 
 
 def test_what_a_factor_does_to_flow_is_that_of_the_cells():

@@ -7,7 +7,7 @@ about claims come from the tables of one run.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
 from diffbench.report.claims import effect_text
 from diffbench.report.effects import SHORT
-from diffbench.report.finding import number, of_article, tally
+from diffbench.report.finding import UNTESTED, number, of_article, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
+
+Frames = dict[str, pd.DataFrame]
 
 READS = ("cells", "claims", "claim_parts", "cost", "effects", "floors", "provenance")
 TEMPLATE = Path("docs/article.md.j2")
@@ -191,8 +193,28 @@ def _part(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def claims(frames: dict[str, pd.DataFrame]) -> dict[int, dict[str, Any]]:
-    """The claims of a run by number, each with its quotes and with the parts that decide it."""
+def claims(frames: Frames, beside: Sequence[Frames] = ()) -> dict[int, dict[str, Any]]:
+    """The claims of a run by number, each with its quotes and with the parts that decide it.
+
+    One that it cannot test is taken from the first run beside it that can, with its name.
+    """
+    found = {}
+    for number_, row in _claims(frames).items():
+        others = (_claims(other).get(number_) | {"run": facts_of(other)["run"]} for other in beside)
+        own = row | {"run": ""}
+        if row["verdict"] == UNTESTED:
+            own = next((other for other in others if other["verdict"] != UNTESTED), own)
+        found[number_] = own
+    return found
+
+
+def facts_of(frames: Frames) -> dict[str, str]:
+    """The table provenance as a mapping."""
+    own = frames["provenance"]
+    return dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
+
+
+def _claims(frames: Frames) -> dict[int, dict[str, Any]]:
     found = {}
     parts = frames["claim_parts"].to_dict("records")
     for row in frames["claims"].to_dict("records"):
@@ -209,7 +231,7 @@ def claims(frames: dict[str, pd.DataFrame]) -> dict[int, dict[str, Any]]:
     return found
 
 
-def speedup(frames: dict[str, pd.DataFrame]) -> float | None:
+def speedup(frames: Frames) -> float | None:
     """Seconds of ddpm's 1,000 ancestral steps over those of its 50 DDIM steps, means over seeds; None without both."""
     cost = frames["cost"]
     own = cost[(cost.stage == "sample") & (cost.paradigm == "ddpm")]
@@ -218,7 +240,7 @@ def speedup(frames: dict[str, pd.DataFrame]) -> float | None:
     return None if pd.isna(slow) or pd.isna(fast) else float(slow / fast)
 
 
-def scales(frames: dict[str, pd.DataFrame]) -> dict[str, float] | None:
+def scales(frames: Frames) -> dict[str, float] | None:
     """Mean FID of sd1 over seeds at its best guidance scale and at 7.5, at the most steps that have both; else None."""
     own = frames["cells"]
     own = own[(own.paradigm == "sd1") & (own.arm == "") & (own.status == "ok") & (own.guidance > 0)]
@@ -235,7 +257,7 @@ def scales(frames: dict[str, pd.DataFrame]) -> dict[str, float] | None:
 FLOW = {"with_target": "velocity", "with_path": "linear", "with_grid": "trailing@linear", "with_sampling_path": ""}
 
 
-def effect(frames: dict[str, pd.DataFrame], factor: str, **settings: str) -> dict[str, Any] | None:
+def effect(frames: Frames, factor: str, **settings: str) -> dict[str, Any] | None:
     """What one factor multiplies flow's FID by, in SHORT steps: ratio, low and high; None where no pair differs so.
 
     Args:
@@ -248,23 +270,24 @@ def effect(frames: dict[str, pd.DataFrame], factor: str, **settings: str) -> dic
     return None if own.empty else {"steps": SHORT} | own.iloc[0][["ratio", "low", "high"]].to_dict()
 
 
-def render(frames: dict[str, pd.DataFrame], template: str, folder: Path | None = None) -> str:
+def render(frames: Frames, template: str, folder: Path | None = None, beside: Sequence[Frames] = ()) -> str:
     """The page. The same tables give the same text.
 
     Args:
         frames: the tables READS of a run.
         template: the text of docs/article.md.j2.
         folder: that of a committed reference whose tables they are; None for a run's own.
+        beside: the tables of runs that test what it cannot.
     """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["number"] = number
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
-    own = frames["provenance"]
-    provenance = dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
+    provenance = facts_of(frames)
     return environment.from_string(template, globals={"facts": formula_values()}).render(
-        claims=claims(frames),
+        claims=claims(frames, beside),
+        beside=[facts_of(other)["run"] for other in beside],
         tally=tally(of_article(frames["claims"])).removeprefix("claims: "),
         run=provenance.get("run", "unknown"),
         provenance=provenance,
@@ -277,12 +300,13 @@ def render(frames: dict[str, pd.DataFrame], template: str, folder: Path | None =
     )
 
 
-def run(source: str, write: Path | None) -> None:
+def run(source: str, write: Path | None, beside: Sequence[str] = ()) -> None:
     """Write the page from the tables of a run, or print it.
 
     Args:
         source: a run's name, a reference's, or a folder of tables.
         write: the file; None for the terminal.
+        beside: the same as source, of runs that test what it cannot.
 
     Raises:
         UserError: tables or the template are missing or damaged.
@@ -294,7 +318,8 @@ def run(source: str, write: Path | None) -> None:
     except OSError as error:
         raise UserError(f"{TEMPLATE}: cannot be read ({error.strerror}); run from the root of the repository") from None
     committed = folder.parent if folder.is_relative_to(REFERENCES) else None
-    page = render(frames, template, committed)
+    others = [{name: store.read(find(other), name) for name in READS} for other in beside]
+    page = render(frames, template, committed, others)
     if write is None:
         print(page, end="")
         return
