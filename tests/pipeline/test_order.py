@@ -159,14 +159,14 @@ def s3(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("remote", ["folder", "S3"])
-def test_results_from_a_remote(both, tmp_path, request, remote):
-    """dvc push, then in a fresh clone dvc pull and adopt: nothing is left to do, and a change runs what it touches."""
+def test_results_from_a_remote(both, tmp_path, s3):
+    """dvc push, then in a fresh clone dvc pull and adopt: nothing is left to do, and a change runs what it touches.
+
+    A folder as the remote is in test_dvc_day.py.
+    """
     clone, other = fresh(both, tmp_path), tmp_path / "other"
-    run("dvc", "remote", "add", "-d", "storage", "s3://bucket/path" if remote == "S3" else str(tmp_path / "remote"),
-        cwd=clone)  # fmt: skip
-    if remote == "S3":
-        run("dvc", "remote", "modify", "storage", "endpointurl", request.getfixturevalue("s3"), cwd=clone)
+    run("dvc", "remote", "add", "-d", "storage", "s3://bucket/path", cwd=clone)
+    run("dvc", "remote", "modify", "storage", "endpointurl", s3, cwd=clone)
     commit(clone, "a remote")
     cached = {path.parent.name + path.name for path in (clone / ".dvc/cache/files/md5").rglob("*") if path.is_file()}
     images = {hashlib.md5(path.read_bytes()).hexdigest() for path in (clone / "results/smoke/samples").rglob("*.npz")}

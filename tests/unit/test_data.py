@@ -2,19 +2,16 @@
 
 import gzip
 import hashlib
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from diffbench.config.models import Classifier, Data
+from diffbench.config.models import Data
 from diffbench.data import prompts, splits
 from diffbench.data.sources import SOURCES, digits, fashion_mnist, idx, mnist
 from diffbench.diffusion.generate import quantise
 from diffbench.errors import UserError
-from diffbench.evaluation import fitting
 from diffbench.runtime import npz
 from diffbench.stages.data import prepare
 
@@ -150,21 +147,3 @@ def test_damaged_data_files_are_named(tmp_path):
     np.savez(path, a=np.array([{"an": "object"}], dtype=object))
     with pytest.raises(UserError, match=r"data.npz: damaged"):
         npz.load_arrays(path)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("MNIST_DIR"), reason="MNIST_DIR names no folder with the four files")
-def test_real_mnist_and_its_classifier(tmp_path, at_root):
-    """The real files, and a classifier that reaches 98.5% on the test set after two epochs."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    path = tmp_path / "data.npz"
-    folder = Path(os.environ["MNIST_DIR"])
-    os.environ["MNIST_DIR"] = str(folder.resolve())
-    prepare(Data(source="mnist", validation=5000, split_seed=0, withheld="none"), path, tmp_path / "data.json")
-    dataset = splits.load(path)
-    assert [len(getattr(dataset, name).labels) for name in splits.SPLITS] == [55_000, 5000, 10_000]
-    assert dataset.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    settings = Classifier(epochs=2, batch_size=128, lr=0.002, channels=[32, 64], features=128, judges=1)
-    net = fitting.fit(settings, dataset, torch.device("cpu"))
-    images, labels = splits.to_float(dataset.test.images), torch.from_numpy(dataset.test.labels)
-    assert fitting.accuracy(net, images, labels) >= 0.985

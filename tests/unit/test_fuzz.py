@@ -130,16 +130,16 @@ def dry_run(clone):
 
 @pytest.mark.slow
 def test_real_dry_runs_of_spoiled_params(tmp_path):
-    """Twenty files through Snakemake itself, and some with anchors and tags: a plan, or lines with exit code 2."""
+    """Eight files through Snakemake itself, and some with anchors and tags: a plan, or lines with exit code 2."""
     clone, chance, codes = cloned(tmp_path / "clone"), random.Random(6), []
     values = [None, True, -1, 10**30, float("nan"), "2e-3", "☃", [], {}, [0, 0], {"a": 1}, "sd1", 3, 0.5]
     mild = [("seeds", [0, 1]), ("sampling", "images", 40), ("training", "warmup", 5), ("paradigms", "sd1", "lr", 1e-3)]
-    for number in range(20):
+    for number in range(8):
         params = copy.deepcopy(SHIPPED)
         kind = chance.choice(["change", "delete", "add", "rename", "swap"])
         path, value, other = chance.choice(KNOWN), chance.choice(values), chance.choice(KNOWN)
-        if number % 5 == 0:  # few random changes are of any use
-            kind, (*path, value) = "change", mild[number // 5]
+        if number % 2 == 0:  # few random changes are of any use
+            kind, (*path, value) = "change", mild[number // 2]
         spoil(params, kind, path, value, other)
         (clone / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True))
         done = dry_run(clone)
@@ -151,7 +151,7 @@ def test_real_dry_runs_of_spoiled_params(tmp_path):
         else:
             assert done.returncode == 0, done.stderr[-2000:]
         codes.append(done.returncode)
-    assert codes.count(0) >= 4 and codes.count(2) >= 4, "both ends are met"
+    assert codes.count(0) >= 4 and codes.count(2) >= 3, "both ends are met"
     plain = yaml.safe_dump(SHIPPED)
     for text, code in (
         (plain.replace("full_seeds: []", "full_seeds: &all [0]").replace("\nseeds:\n- 0\n", "\nseeds: *all\n"), 0),

@@ -40,7 +40,7 @@ def objective(row: pd.Series) -> tuple[str, str, str]:
     return row.target, row.path, row.times
 
 
-STORY = ("ddpm", "sd1", "sd2", "dit", "sd3")  # the order of the table's rows, which the tables sort by name
+STORY = ("ddpm", "sd1", "sd2", "dit", "sd3", "edm", "jit", "imf", "drift")  # the order of the table's rows, which the tables sort by name
 
 
 def factors(effects: pd.DataFrame) -> list[dict[str, Any]]:
@@ -77,12 +77,13 @@ def facts_of(frames: Frames) -> dict[str, str]:
 
 
 def later(beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
-    """The rows of later papers in the runs beside, in their order there, each with its run's name and folder."""
-    return [
+    """The rows of other papers in the runs beside, in the order of STORY, each with its run's name and folder."""
+    found = [
         row | {"run": facts_of(frames)["run"], "folder": folder.as_posix()}
         for frames, folder in beside
         for row in frames["paradigms"][frames["paradigms"].role == "after"].to_dict("records")
     ]
+    return sorted(found, key=lambda row: STORY.index(row["paradigm"]) if row["paradigm"] in STORY else len(STORY))
 
 
 def tested(own: list[dict[str, Any]], beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
