@@ -40,7 +40,8 @@ def objective(row: pd.Series) -> tuple[str, str, str]:
     return row.target, row.path, row.times
 
 
-STORY = ("ddpm", "sd1", "sd2", "dit", "sd3", "edm", "jit", "imf", "drift")  # the order of the table's rows, which the tables sort by name
+# The order of the table's rows, which the tables sort by name.
+STORY = ("ddpm", "sd1", "sd2", "dit", "sd3", "edm", "jit", "imf", "drift")
 
 
 def factors(effects: pd.DataFrame) -> list[dict[str, Any]]:
