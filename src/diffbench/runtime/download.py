@@ -23,7 +23,8 @@ def fetch(url: str) -> bytes:
     def read() -> None:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "diffbench"})
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            # Twice as long, so that it is the wait below that ends first and says how little came.
+            with urllib.request.urlopen(request, timeout=2 * PATIENCE) as response:
                 while (piece := response.read1(1 << 16)) and len(got) < LARGEST:
                     got.extend(piece)
         except Exception as error:  # besides OSError those of a server that speaks no HTTP, or of an odd address
