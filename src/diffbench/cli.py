@@ -187,15 +187,14 @@ def _again(arguments: argparse.Namespace) -> int:
     from diffbench.report import again
 
     folder = find(arguments.run).parent
-    params = runs.load(again.facts_of(folder)["run"])
+    params = runs.load(again.run_of(folder))
     data, claims, report = (
         importlib.import_module(f"diffbench.stages.{name}") for name in ("data", "claims", "report")
     )
     with again.unpacked(folder, params) as place:
         places = Places(params.name)
-        data.prepare(
-            params.data, place / places.data, place / places.data_facts
-        )  # its source may lie beside this folder
+        # From here, because its source may be named by a relative path.
+        data.prepare(params.data, place / places.data, place / places.data_facts)
         with chdir(place):
             claims.run(params)
             report.run(params)

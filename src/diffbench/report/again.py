@@ -15,6 +15,7 @@ from diffbench.config import PARAMS
 from diffbench.config.models import Params
 from diffbench.errors import UserError
 from diffbench.report import sprites
+from diffbench.report.finding import facts_of
 from diffbench.runtime.places import REFERENCES, Places
 from diffbench.tables import store
 from diffbench.tables.provenance import params_hash
@@ -37,14 +38,13 @@ def pictures(page: Path) -> dict[str, bytes]:
     return {name: base64.b64decode(content) for name, content in SPRITE.findall(text)}
 
 
-def facts_of(folder: Path) -> dict[str, str]:
-    """The provenance of a run's tables.
+def run_of(folder: Path) -> str:
+    """The name of the run that made a folder.
 
     Raises:
-        UserError: the table is missing or damaged.
+        UserError: its table of provenance is missing or damaged.
     """
-    own = store.read(folder / "tables", "provenance")
-    return dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
+    return facts_of(store.read(folder / "tables", "provenance"))["run"]
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def unpacked(folder: Path, params: Params) -> Iterator[Path]:
         UserError: the tables were made with other params, or a table or the page is missing or damaged.
     """
     asked = {key: value for key, value in params.raw.items() if key != "tune"}
-    if facts_of(folder)["params sha256"] != params_hash(asked):
+    if facts_of(store.read(folder / "tables", "provenance"))["params sha256"] != params_hash(asked):
         raise UserError(f"{folder}: its params are not those of {params.name} now; {ANEW.format(params.name)}")
     held = pictures(folder / "report.html")
     places = Places(params.name)

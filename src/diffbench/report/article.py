@@ -26,7 +26,7 @@ from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
 from diffbench.report.claims import effect_text
 from diffbench.report.effects import SHORT
-from diffbench.report.finding import UNTESTED, number, of_article, tally
+from diffbench.report.finding import UNTESTED, facts_of, number, of_article, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -200,18 +200,12 @@ def claims(frames: Frames, beside: Sequence[Frames] = ()) -> dict[int, dict[str,
     """
     found = {}
     for number_, row in _claims(frames).items():
-        others = (_claims(other).get(number_) | {"run": facts_of(other)["run"]} for other in beside)
+        others = (_claims(other).get(number_) | {"run": facts_of(other["provenance"])["run"]} for other in beside)
         own = row | {"run": ""}
         if row["verdict"] == UNTESTED:
             own = next((other for other in others if other["verdict"] != UNTESTED), own)
         found[number_] = own
     return found
-
-
-def facts_of(frames: Frames) -> dict[str, str]:
-    """The table provenance as a mapping."""
-    own = frames["provenance"]
-    return dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
 
 
 def _claims(frames: Frames) -> dict[int, dict[str, Any]]:
@@ -284,10 +278,10 @@ def render(frames: Frames, template: str, folder: Path | None = None, beside: Se
     )
     environment.filters["number"] = number
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
-    provenance = facts_of(frames)
+    provenance = facts_of(frames["provenance"])
     return environment.from_string(template, globals={"facts": formula_values()}).render(
         claims=claims(frames, beside),
-        beside=[facts_of(other)["run"] for other in beside],
+        beside=[facts_of(other["provenance"])["run"] for other in beside],
         tally=tally(of_article(frames["claims"])).removeprefix("claims: "),
         run=provenance.get("run", "unknown"),
         provenance=provenance,

@@ -73,6 +73,11 @@ def chance_of(leader: pd.Series, other: pd.Series) -> str:
     return where if math.isnan(p) else f"{where}, p = {p:.2f}"
 
 
+def facts_of(provenance: pd.DataFrame) -> dict[str, str]:
+    """The table provenance as a mapping."""
+    return dict(zip(provenance["key"].astype(str), provenance["value"].astype(str), strict=True))
+
+
 def join(names: list[str]) -> str:
     """Names as "A", "A and B" or "A, B and C"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

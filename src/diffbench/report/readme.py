@@ -19,7 +19,7 @@ from diffbench.errors import UserError
 from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
 from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain
-from diffbench.report.finding import UNTESTED, VELOCITY, counted, headline, number, pairs, tally
+from diffbench.report.finding import UNTESTED, VELOCITY, counted, facts_of, headline, number, pairs, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -71,16 +71,10 @@ def short(paradigms: pd.DataFrame, floor: float) -> list[dict[str, Any]]:
     return [{"paradigm": row.paradigm, "times": row.best_fid / floor} for _, row in rows.iterrows()]
 
 
-def facts_of(frames: Frames) -> dict[str, str]:
-    """The table provenance as a mapping."""
-    own = frames["provenance"]
-    return dict(zip(own["key"].astype(str), own["value"].astype(str), strict=True))
-
-
 def later(beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
     """The rows of other papers in the runs beside, in the order of STORY, each with its run's name and folder."""
     found = [
-        row | {"run": facts_of(frames)["run"], "folder": folder.as_posix()}
+        row | {"run": facts_of(frames["provenance"])["run"], "folder": folder.as_posix()}
         for frames, folder in beside
         for row in frames["paradigms"][frames["paradigms"].role == "after"].to_dict("records")
     ]
@@ -93,13 +87,13 @@ def tested(own: list[dict[str, Any]], beside: Sequence[tuple[Frames, Path]]) -> 
     for frames, _ in beside:
         for row in judged(frames["claims"], frames["claim_parts"]):
             if row["verdict"] != UNTESTED:
-                others.setdefault(row["claim"], row | {"run": facts_of(frames)["run"]})
+                others.setdefault(row["claim"], row | {"run": facts_of(frames["provenance"])["run"]})
     return [others.get(row["claim"], row) if row["verdict"] == UNTESTED else row for row in own]
 
 
 def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]] = ()) -> dict[str, Any]:
     """What the templates may say."""
-    provenance = facts_of(frames)
+    provenance = facts_of(frames["provenance"])
     rows, floor = frames["paradigms"], store.real_test_row(frames["floors"])
     rows = rows[rows.role != "factor"]  # the table of factors has those
     places = [STORY.index(key) if key in STORY else len(STORY) + (role != "recipe")
