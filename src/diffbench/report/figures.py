@@ -13,8 +13,8 @@ from diffbench.report.finding import number
 from diffbench.tables import store
 
 WIDE = {"width": 860, "height": 430}
-CLIP = re.compile(r"""(?<=["#])clip\d+(?=["')])""")
 NARROW = {"width": 205, "height": 290}  # with its names as wide as a phone
+CLIP = re.compile(r"""(?<=["#])clip\d+(?=["')])""")  # the id of a clipping path
 
 
 def drawn_rows(params: Params) -> list[str]:
