@@ -185,6 +185,7 @@ def _readme(arguments: argparse.Namespace) -> int:
 def _again(arguments: argparse.Namespace) -> int:
     from diffbench.compare.locate import find
     from diffbench.report import again
+    from diffbench.tables import store
 
     folder = find(arguments.run).parent
     params = runs.load(again.run_of(folder))
@@ -197,6 +198,7 @@ def _again(arguments: argparse.Namespace) -> int:
         data.prepare(params.data, place / places.data, place / places.data_facts)
         with chdir(place):
             claims.run(params)
+            store.describe(places.tables)
             report.run(params)
     print(f"wrote {folder / 'report.html'} and the verdicts beside it")
     return 0

@@ -10,6 +10,7 @@ from diffbench.claims import measures
 from diffbench.claims.judge import judge_all
 from diffbench.claims.load import changes, load
 from diffbench.report import again
+from diffbench.runtime.files import read_json
 from diffbench.tables import store
 
 REFERENCE = "reports/reference/digits-cpu"
@@ -43,6 +44,12 @@ def test_the_committed_verdicts_are_those_of_the_committed_code(folder, at_root)
     for name, now in zip(("claims", "claim_parts"), judge_all(load(), frames, params), strict=True):
         then = store.read(folder / "tables", name)
         assert now.round(9).astype(str).equals(then.round(9).astype(str)), f"give 'diffbench again {folder.name}'"
+    described = {
+        one["name"]: one["schema"]["fields"] for one in read_json(folder / "tables/datapackage.json")["resources"]
+    }
+    for name, fields in described.items():
+        header = (folder / f"tables/{name}.csv").read_text().split("\n", 1)[0]
+        assert header == ",".join(field["name"] for field in fields), f"{name} is described with other columns"
     told = [(own.date, own.what) for own in changes()]
     assert list(store.read(folder / "tables", "claim_changes")[["date", "change"]].itertuples(index=False)) == told
 

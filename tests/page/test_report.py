@@ -4,17 +4,21 @@ import base64
 import hashlib
 import itertools
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from invented import invented
 from markupsafe import escape
 
 from diffbench import runs
+from diffbench.claims.judge import judge_all
+from diffbench.claims.load import load
 from diffbench.report import charts, effects, figures, finding, page, sections, sprites
 from diffbench.runtime.places import REFERENCES
 from diffbench.tables import schema, store
@@ -45,7 +49,17 @@ def test_nothing_is_loaded_from_anywhere(named):
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:|//)""", html)
     assert outside == []
-    charts_ = ("nfe", "seconds", "solvers", "guidance", "convergence", "training", "noise", "confusion")
+    charts_ = (
+        "nfe",
+        "seconds",
+        "solvers",
+        "guidance",
+        "guidance_words",
+        "convergence",
+        "training",
+        "noise",
+        "confusion",
+    )
     found = figures.figures(invented(named), named)
     assert set(found) == set(charts_) and html.count('<svg role="group"') == sum(map(len, found.values()))
     assert html.count("data:image/png;base64,") == 4 * len(named.paradigms) + 1, "and that of real images"
@@ -356,6 +370,29 @@ def test_claims_of_later_papers_are_not_counted_as_the_articles(workplace):
     assert one["tested"] and later["tested"]
     assert not counted([(1, "not testable here")])[0]["tested"]
     assert len(counted([(1, "supported")])) == 1, "a kind without claims is not named"
+
+
+def test_a_run_made_for_one_claim_opens_with_its_verdict(workplace):
+    """On the rates of stability, with the chart of what its rows differ in; a preset of many claims does neither."""
+    shutil.copy(ROOT / "workflow/claims.yaml", workplace / "workflow/claims.yaml")
+    params = runs.load("stability")
+    frames = invented(params)
+    frames["claims"], frames["claim_parts"] = judge_all(load(), frames, params)
+    html = page.render(frames, params)
+    verdict = frames["claims"].set_index("number").verdict[7]
+    assert f"<h1>v is more stable: {verdict}.</h1>" in html and "each step buy?" not in html
+    assert len(figures.series_figure(frames, params, 1.0)["series"]) == 2, "wide and narrow"
+    assert "FID of rows that differ in nothing else, in 20 steps" in html
+    many = runs.load("digits")
+    assert "each step buy?" in page.render(invented(many), many) and not figures.series_figure(
+        invented(many), many, 1.0
+    )
+
+
+def test_a_row_without_settings_of_few_evaluations_shows_its_best(workplace):
+    params = runs.load("stability")
+    html = page.render(invented(params), params)
+    assert "no samples" not in html and "and the network evaluations (NFE) they took" in html
 
 
 def counted(verdicts):

@@ -146,7 +146,7 @@ def part_row(claim: Claim, result: Result) -> dict[str, Any]:
     }
 
 
-def claim_row(claim: Claim, results: list[Result], note: str) -> dict[str, Any]:
+def claim_row(claim: Claim, results: list[Result], note: str, run: str) -> dict[str, Any]:
     """A row of the table claims, without Holm's correction."""
     deciding = [result for result in results if result.decides]
     row: dict[str, Any] = {
@@ -155,6 +155,7 @@ def claim_row(claim: Claim, results: list[Result], note: str) -> dict[str, Any]:
         "title": claim.title,
         "quotes": json.dumps(claim.quotes, ensure_ascii=False),
         "combine": claim.combine,
+        "preset": claim.preset,
         "part": "",
     }
     notes = [note, claim.untested, remarks(deciding)]
@@ -168,6 +169,8 @@ def claim_row(claim: Claim, results: list[Result], note: str) -> dict[str, Any]:
         row |= effect_columns(shown.part, shown.judged) | {"part": shown.part.name}
         decided = p.verdict()
         row["verdict"] = row["verdict"] if decided == INCONCLUSIVE else decided
+    if row["verdict"] == UNTESTABLE and claim.preset not in ("", run):
+        notes = [f"the preset {claim.preset} tests it"]  # which rows are missing stands with the parts
     row["seeds_needed"] = needed(claim, deciding) if row["verdict"] == INCONCLUSIVE else None
     return row | {"note": "; ".join(filter(None, (" ".join(text.split()) for text in notes)))}
 
@@ -225,7 +228,7 @@ def judged_by(claims: list[Claim], frames: Frames, params: Params) -> tuple[list
             parts, left_out = expand(declared, set(own))
             notes.append(left_out)
             results += [examine(context, part, decides, len(params.seeds)) for part in parts]
-        rows.append(claim_row(claim, results, "; ".join(dict.fromkeys(filter(None, notes)))))
+        rows.append(claim_row(claim, results, "; ".join(dict.fromkeys(filter(None, notes))), params.name))
         part_rows += [part_row(claim, result) for result in results]
     return corrected(rows), part_rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffbench.claims.verdicts import DESCRIPTIVE, TESTS
-from diffbench.config.presets import CLAIMS
+from diffbench.config.presets import CLAIMS, preset_names
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.runtime.yaml_file import read_yaml
@@ -31,7 +31,7 @@ MEASURES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str | None]] = {
 }
 KEYS = ("name", "test", "measure", "metric", "direction", "scale", "margin", "rows", "use", "left", "right", "against",
         "described_on", "explains", "why")  # fmt: skip
-CLAIM_KEYS = ("number", "title", "quotes", "combine", "parts", "untested", "why")
+CLAIM_KEYS = ("number", "title", "quotes", "combine", "parts", "untested", "why", "preset")
 ALLOWED = {
     "test": (*TESTS, "variability", DESCRIPTIVE),
     "measure": tuple(MEASURES),
@@ -93,7 +93,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claim: its words, and its parts, all of which or any of which it takes; ``untested`` says why it has none."""
+    """A claim: its words, and its parts, all of which or any of which it takes; ``untested`` says why it has none.
+
+    ``preset`` names the preset that was made to test it, empty where the main ones do.
+    """
 
     id: str
     number: int
@@ -103,6 +106,7 @@ class Claim:
     combine: str = "all"
     parts: tuple[Part, ...] = ()
     untested: str = ""
+    preset: str = ""
 
 
 def _one_of(where: str, key: str, value: Any) -> Iterator[str]:
@@ -228,6 +232,8 @@ def _check_claim(where: str, claim: Any) -> Iterator[str]:
         yield f"{where}.quotes: {quotes!r}; allowed: a list of the article's own words"
     if "combine" in claim:
         yield from _one_of(where, "combine", claim["combine"])
+    if "preset" in claim and claim["preset"] not in preset_names():
+        yield f"{where}.preset: {claim['preset']!r}; allowed: {', '.join(preset_names())}"
     if ("parts" in claim) == ("untested" in claim):
         yield f"{where}: needs either parts or untested, which says why there are none"
     parts = claim.get("parts", [{}])

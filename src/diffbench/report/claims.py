@@ -110,6 +110,7 @@ def comparison(row: dict, axis: Axis) -> dict:
         "asks": TESTS[row["test"]],
         "effect_text": effect_text(row["effect"], unit),
         "interval_text": interval_words(row),
+        "criterion": criterion(row["test"], row["margin"], unit),
         "margin_text": "" if pd.isna(row["margin"]) else effect_text(row["margin"], unit),
         "detectable_text": "" if pd.isna(row["detectable"]) else effect_text(row["detectable"], unit),
         "seeds_text": ", ".join(f"{entry['seed']}: {effect_text(entry['effect'], unit)}" for entry in seeds),
@@ -135,8 +136,11 @@ def evidence(part: dict) -> str:
     return BY_MEASURE.get(part["measure"]) or by_metric.get(part["metric"], "rows")
 
 
-def section(frames: dict[str, pd.DataFrame]) -> dict:
-    """What the template needs: the verdicts counted, the axis, and the claims in order with their parts."""
+def section(frames: dict[str, pd.DataFrame], run: str) -> dict:
+    """What the template needs: the verdicts counted, the axis, and the claims in order with their parts.
+
+    ``own`` is the claim that the run was made for, if there is just one.
+    """
     parts = frames["claim_parts"].to_dict("records")
     able = [in_margins(row, effects_of(row)) for row in parts if can_draw(row)]
     axis = margins([value for own in able for value in (own["effect"], *own["seeds"])])
@@ -159,13 +163,16 @@ def section(frames: dict[str, pd.DataFrame]) -> dict:
                 "among": among(claim, parts) if claim["part"] else "",
                 "criterion": criterion(shown[0]["test"], claim["margin"], claim["unit"]) if shown else "",
                 "marks": shown[0]["marks"] if shown and not pd.isna(claim["effect"]) else None,
+                "parts": own,
                 "shown": shown,
                 "others": [row for row in own if row["part"] != claim["part"]] if claim["part"] else own[1:],
             }
         )
     bounds_ = {"zero": axis.at(0), "below": axis.at(-1), "above": axis.at(1)}
     fragile = [card["number"] for card in cards if card["fragile"]]
+    own = [card for card in cards if card["preset"] == run]
     return {
         "counts": counts(frames["claims"]), "groups": counted(frames["claims"]), "cards": cards, "axis": axis,
-        "untested": sum(not card["tested"] for card in cards), "fragile": fragile, "icons": ICONS, **bounds_,
+        "untested": sum(not card["tested"] for card in cards), "fragile": fragile, "icons": ICONS,
+        "own": own[0] if len(own) == 1 else None, **bounds_,
     }  # fmt: skip

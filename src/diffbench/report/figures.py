@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from diffbench.config.models import Params
 from diffbench.report import charts
-from diffbench.report.finding import number
+from diffbench.report.finding import NAMES, number
 from diffbench.tables import store
 
 WIDE = {"width": 860, "height": 430}
@@ -141,6 +141,45 @@ def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) 
     return result | ({"solvers": parts} if parts else {})
 
 
+SERIES = {"lr": "learning rate (log)", "macs": "multiply-accumulates an evaluation (log)"}
+
+
+def series_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
+    """FID against the one thing that three or more rows differ in: the learning rate, or the compute of one network.
+
+    At guidance 1 and the most steps of the grid, each under its own sampler; wide and narrow.
+    """
+    table = frames["paradigms"].set_index("paradigm")
+    cells = frames["cells"]
+    own = cells[(cells.status == "ok") & (cells.arm == "") & (cells.guidance == 1) & ~cells.native.astype(bool)]
+    own = own[own.steps == max(params.sampling.steps)]
+    looks = charts.looks(params)
+    for x, title in SERIES.items():
+        groups: dict[tuple, list[str]] = {}
+        for key, row in params.paradigms.items():
+            same = row.network, row.target, row.path, row.times, row.conditional, row.samplers[0], row.size.get("patch")
+            groups.setdefault((*same, *((str(row.size),) if x == "lr" else ())), []).append(key)
+        long = [keys for keys in groups.values() if table[x].reindex(keys).nunique() > 2]
+        drawn, styles = [], {}
+        for keys in long:
+            first = params.paradigms[keys[0]]
+            label = f"{NAMES.get(first.network, first.network)} + {first.target}"
+            styles[label] = looks[keys[0]]
+            mine = own[own.paradigm.isin(keys) & (own.sampler == first.samplers[0])]
+            drawn.append(
+                pd.DataFrame({"label": label, x: mine.paradigm.map(table[x]), "seed": mine.seed, "fid": mine.fid})
+            )
+        if drawn and any(map(len, drawn)):
+            data = pd.concat(drawn)
+            sizes = [
+                charts.lines(data, styles, x, "fid", title, "FID (log)", log_x=True, log_y=True, floor=floor,
+                             width=width, height=300)
+                for width in (380, NARROW["width"])
+            ]  # fmt: skip
+            return {"series": [charts.svg(chart, f"FID against {title.removesuffix(' (log)')}") for chart in sizes]}
+    return {}
+
+
 ADHERENCE = {
     "digit_error": "digit error",
     "weight_error": "weight error",
@@ -150,7 +189,10 @@ ADHERENCE = {
 
 
 def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
-    """FID, recall and the errors of every word of the prompt against the guidance scale, at equal distances."""
+    """FID, recall and errors of the prompt against the guidance scale, at equal distances.
+
+    ``guidance`` has FID, recall and the digit, ``guidance_words`` the other words.
+    """
     conditional = {key: row.conditional for key, row in params.paradigms.items()}
     first_sampler = {key: row.samplers[0] for key, row in params.paradigms.items()}
     cells = frames["cells"]
@@ -167,16 +209,18 @@ def guidance_figure(frames: dict[str, pd.DataFrame], params: Params, floor: floa
     asked = sweep[sweep.guidance > 0]
     wanted = [(sweep, "fid", "FID (log)", True), (sweep, "recall", "recall", False)]
     wanted += [(asked, name, words, False) for name, words in ADHERENCE.items() if asked[name].notna().any()]
-    return {
-        "guidance": [
-            charts.svg(
-                charts.lines(rows, styles, "guidance", name, scale, words, log_y=log, ordinal=True,
-                             floor=floor if name == "fid" else None),
-                f"{words.removesuffix(' (log)')} against guidance scale",
-            )
-            for rows, name, words, log in wanted
-        ]
+    panels = {
+        name: charts.svg(
+            charts.lines(rows, styles, "guidance", name, scale, words, log_y=log, ordinal=True,
+                         floor=floor if name == "fid" else None),
+            f"{words.removesuffix(' (log)')} against guidance scale",
+        )
+        for rows, name, words, log in wanted
     }  # fmt: skip
+    first = ("fid", "recall", "digit_error")
+    words = [panel for name, panel in panels.items() if name not in first]
+    shown = {"guidance": [panel for name, panel in panels.items() if name in first]}
+    return shown | ({"guidance_words": words} if words else {})
 
 
 def training_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
@@ -262,6 +306,7 @@ def figures(frames: dict[str, pd.DataFrame], params: Params) -> dict[str, list[M
     floor = float(store.real_test_row(frames["floors"]).fid)
     found = (
         cost_figures(frames, params, floor)
+        | series_figure(frames, params, floor)
         | guidance_figure(frames, params, floor)
         | training_figures(frames, params, floor)
         | noise_figure(frames, params)

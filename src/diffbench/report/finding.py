@@ -46,6 +46,14 @@ def cell_seeds(paradigm: pd.Series, cells: pd.DataFrame, which: str = "best_") -
     return rows.set_index("seed").fid.astype(float)
 
 
+def shown(paradigm: pd.Series) -> str:
+    """The cell of a paradigm that pictures show, "few_" or "best_": its best of few evaluations, else its best.
+
+    Empty if it has none.
+    """
+    return next((which for which in ("few_", "best_") if not pd.isna(paradigm[f"{which}fid"])), "")
+
+
 def logs(leader: pd.Series, other: pd.Series) -> np.ndarray:
     """The log ratio of FID of another to the leader's, by seed that both have; above 0 the leader is better."""
     seeds = leader.index.intersection(other.index)

@@ -77,7 +77,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     shown = {row["key"]: (row["sprite"], row["strip"]) for row in rows if row["strip"] is not None}
     real, nearest = sprites.real(params, shown)
     advice = finding.advice(frames, samplers)
-    claimed = claims.section(frames)
+    claimed = claims.section(frames, params.name)
     lacking = {"use": not advice, "nearest": not nearest}
     absent = [key for key, missing in lacking.items() if missing]
     side = image_side(params)
@@ -93,6 +93,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         sprites=[*(sprite for album in albums.values() for sprite in album.sprites), *([real] if real else [])],
         answer=finding.answer(frames, samplers),
         advice=advice,
+        last_of_article=finding.ARTICLE,
         held=finding.decided(frames["claims"]),
         real=real,
         nearest=nearest,
@@ -128,12 +129,15 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         straight=sections.per_seed(frames["straightness"], params, *sections.STRAIGHT),
         reached=sections.reached(frames, params),
         objectives=sections.objectives(frames, params),
+        factors=[key for key, row in params.paradigms.items() if row.role == "factor"],
         films=sections.films(frames, params, albums),
         stills=sections.stills(params.probe.frames),
         failures=sections.failures(frames, params, albums),
         word_shares=sections.word_shares(frames, params),
         growth=sections.growth(frames, params, albums),
         few=schema.FEW_NFE,
+        few_shown=all(row["shown"] != "best_" for row in rows),
+        most=max(params.sampling.steps),
         within=sorted(params.convergence.within),
         failed=[row.label for row in frames["paradigms"].itertuples() if row.seeds_ok < len(params.seeds)],
         broken=sections.broken(frames, params),

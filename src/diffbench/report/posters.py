@@ -12,7 +12,7 @@ from diffbench.data.sources import image_side
 from diffbench.errors import UserError
 from diffbench.report import charts
 from diffbench.report.figures import cost_charts
-from diffbench.report.finding import number
+from diffbench.report.finding import number, shown
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import Places
 from diffbench.tables import store
@@ -23,14 +23,15 @@ INK, FAINT = charts.INK, charts.FAINT
 
 
 def strip(params: Params, row: pd.Series) -> Image.Image:
-    """The ten samples of a paradigm's best cell of few evaluations, first seed, enlarged without smoothing.
+    """The ten samples of a paradigm's cell that pictures show, first seed, enlarged without smoothing.
 
     Raises:
         UserError: the picture is missing or damaged.
     """
     path = Places(params.name).evaluation(row.paradigm, params.seeds[0]).with_suffix(".png")
     order = [tuple(cell.key.values()) for cell in design.all_cells(params, row.paradigm, params.seeds[0])]
-    place = order.index((row.few_sampler, int(row.few_steps), float(row.guidance), ""))
+    which = shown(row)
+    place = order.index((row[f"{which}sampler"], int(row[f"{which}steps"]), float(row.guidance), ""))
     try:
         with Image.open(path) as sheet:
             grey = np.asarray(sheet.convert("L"))
@@ -50,7 +51,7 @@ def samples(frames: dict[str, pd.DataFrame], params: Params) -> Image.Image:
     """
     by_id = frames["paradigms"].set_index("paradigm", drop=False)
     rows = [by_id.loc[key] for key in sorted(params.paradigms, key=lambda key: params.paradigms[key].role != "recipe")]
-    drawn = {row.paradigm: strip(params, row) for row in rows if not pd.isna(row.few_fid)}
+    drawn = {row.paradigm: strip(params, row) for row in rows if shown(row)}
     width = max((own.width for own in drawn.values()), default=0)
     height = max((own.height for own in drawn.values()), default=SCALE * SIDE) + 6 * SCALE
     left, right = 150 * SCALE, 170 * SCALE
@@ -64,7 +65,7 @@ def samples(frames: dict[str, pd.DataFrame], params: Params) -> Image.Image:
         said = "no samples"
         if row.paradigm in drawn:
             picture.paste(drawn[row.paradigm], (left, top))
-            said = f"FID {number(row.few_fid)}, {int(row.few_nfe)} NFE"
+            said = f"FID {number(row[f'{shown(row)}fid'])}, {int(row[f'{shown(row)}nfe'])} NFE"
         draw.text((left + width + 10 * SCALE, middle), said, FAINT, small, anchor="lm")
     return picture
 

@@ -1,4 +1,4 @@
-"""The first table of the page: a row a paradigm, its headline figures and ten samples of few evaluations."""
+"""The first table of the page: a row a paradigm, its headline figures and ten samples."""
 
 import math
 
@@ -8,7 +8,7 @@ import pandas as pd
 from diffbench.config.models import Params
 from diffbench.data.vocabulary import DIGITS, SLANTS, WEIGHTS
 from diffbench.report import charts
-from diffbench.report.finding import DASH, cell_seeds, competing, number, unproved
+from diffbench.report.finding import DASH, cell_seeds, competing, number, shown, unproved
 from diffbench.report.sprites import Album
 from diffbench.tables import schema
 
@@ -97,10 +97,11 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
     for key, paradigm in params.paradigms.items():
         row = by_id.loc[key]
         values = {name: row.get(name) for name, *_ in COLUMNS} | {"seconds": seconds(frames, row)}
-        strip, few = None, None
-        if not pd.isna(row.few_fid):
-            strip = albums[key].rows[(row.few_sampler, int(row.few_steps), float(row.guidance), "")]
-            few = charts.cell_id(key, row.few_sampler, row.few_steps, row.guidance)
+        strip, cell, which = None, None, shown(row)
+        if which:
+            sampler, steps = row[f"{which}sampler"], int(row[f"{which}steps"])
+            strip = albums[key].rows[(sampler, steps, float(row.guidance), "")]
+            cell = charts.cell_id(key, sampler, steps, row.guidance)
         found.append(
             {
                 "key": key,
@@ -130,7 +131,10 @@ def rows(frames: dict[str, pd.DataFrame], params: Params, albums: dict[str, Albu
                 "seeds_ok": int(row.seeds_ok),
                 "parameters": f"{int(row.parameters):,}",
                 "macs": f"{row.macs / 1e6:.1f} M",
-                "cell": few,
+                "cell": cell,
+                "shown": which,
+                "shown_fid": number(row[f"{which}fid"]) if which else DASH,
+                "shown_nfe": int(row[f"{which}nfe"]) if which else None,
                 "strip": strip,
                 "sprite": albums[key].cells,
             }

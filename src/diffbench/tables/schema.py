@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-VERSION = "2.7"  # minor: a column was added; major: one was changed or taken away
+VERSION = "2.8"  # minor: a column was added; major: one was changed or taken away
 FEW_NFE = 16  # evaluations that a "few-step" figure may use
 DTYPES = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
@@ -485,6 +485,7 @@ TABLES = {
             Column("title", "string", "", "the claim in short"),
             Column("quotes", "string", "", "JSON: the passages of the article that make it"),
             Column("combine", "string", "", "all or any of its parts"),
+            Column("preset", "string", "", "the preset that was made to test it; empty where the main ones do"),
             Column("verdict", "string", "", "at 5% for the claim: " + ", ".join(VERDICTS)),
             Column("verdict_holm", "string", "", "the same with Holm's correction over the claims of the run"),
             Column("p_supported", "number", "1", "p-value of supported"),

@@ -58,11 +58,16 @@ def write_frames(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
 
 
 def write(folder: Path, frames: dict[str, pd.DataFrame]) -> None:
-    """Write every frame as Parquet and CSV, and datapackage.json that describes all declared tables.
+    """Write every frame as Parquet and CSV, and datapackage.json beside them."""
+    write_frames(folder, frames)
+    describe(folder)
+
+
+def describe(folder: Path) -> None:
+    """Write datapackage.json, which describes all declared tables.
 
     The tables of later stages are described too: one stage writes the file, and their columns do not depend on a run.
     """
-    write_frames(folder, frames)
     resources = [
         {
             "name": name,
