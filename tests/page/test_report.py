@@ -305,6 +305,16 @@ def test_colour_is_the_output_outline_the_network_and_no_two_rows_look_alike(nam
             assert not alike or one == other or "factor" in both or name == "mnist", (one, other)
 
 
+def test_long_names_lose_the_words_that_all_share():
+    assert charts.shortened(["U-Net + eps, rate 0.0005", "U-Net + v, rate 0.01"]) == [
+        "eps, rate 0.0005",
+        "v, rate 0.01",
+    ]
+    assert charts.shortened(["U-Net + eps", "U-Net + velocity"]) == ["U-Net + eps", "U-Net + velocity"], "room for both"
+    assert charts.shortened(["U-Net + eps at flow's noise levels", "DDPM"])[0].startswith("U-Net"), "nothing shared"
+    assert charts.shortened(["U-Net + eps at flow's noise levels"])[0].startswith("U-Net")
+
+
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=14))
 def test_labels_are_spread_without_changing_their_order(wanted):
     found = charts.spread(wanted, 15, 0, 230)

@@ -10,6 +10,7 @@ and opens its cell (c); the words before the tag are the label.
 import math
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 import altair as alt
 import numpy as np
@@ -176,6 +177,18 @@ def named(row: pd.Series) -> str:
     return ", ".join(dict.fromkeys(parts))  # a sampler that is the label stands once
 
 
+ROOM = 19  # letters of a name that a chart has room for
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names without the words that all begin with, where one is too long for a chart."""
+    if len(names) < 2 or max(map(len, names)) <= ROOM:
+        return list(names)
+    words = [name.split(" ") for name in names]
+    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*words, strict=False)))
+    return [" ".join(own[shared:]) or name for own, name in zip(words, names, strict=True)]
+
+
 def lines(
     data: pd.DataFrame,
     looks: dict[str, dict],
@@ -305,6 +318,7 @@ def _names(
     beside = grouped.get("beside", pd.Series("", index=grouped.index)).fillna("")
     ends = grouped.assign(_name=grouped.label + beside.where(apart, ""))
     ends = ends.sort_values("_x").groupby("_name", as_index=False).last()
+    ends["_said"] = shortened(list(ends["_name"]))
     wanted = [height * (1 - share(value, span_y, log_y)) for value in ends["mean"]]
     pixels = spread(wanted, LINE, 4, height - 2)
     edge = at(1 - 2 / width, span_x, log_x)
@@ -314,7 +328,7 @@ def _names(
         alt.Chart(leader).mark_line(strokeWidth=0.8, opacity=0.55).encode(
             x=along, y=up("_at"), color=colour, detail="_name:N"),
         alt.Chart(ends).mark_text(align="left", fontSize=FONT, color=INK, limit=130).encode(
-            x=alt.value(width + (16 if points else 4)), y=up("_y"), text="_name:N"),
+            x=alt.value(width + (16 if points else 4)), y=up("_y"), text="_said:N"),
     ]  # fmt: skip
     if points:
         layers.append(alt.Chart(ends).mark_point(filled=True, size=50, opacity=1).encode(
