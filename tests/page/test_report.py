@@ -405,6 +405,23 @@ def test_a_row_without_settings_of_few_evaluations_shows_its_best(workplace):
     assert "no samples" not in html and "and the network evaluations (NFE) they took" in html
 
 
+def test_withheld_combinations_stand_beside_the_others(workplace):
+    params = runs.load("composition")
+    frames = invented(params)
+    cells = frames["cells"]
+    own = cells[(cells.guidance == 1) & (cells.steps == 20) & (cells.arm == "") & ~cells.native.astype(bool)]
+    rows = {row["key"]: row for row in sections.combinations(frames, params)}
+    assert list(rows) == ["sd3", "unet-velocity", "dit-velocity"]
+    for key, row in rows.items():
+        mine = own[own.paradigm == key]
+        assert len(mine) == len(params.seeds)
+        assert row["new"] == pytest.approx(mine.joint_error_withheld.mean())
+        assert row["other"] == pytest.approx((mine.joint_error_withheld - mine.joint_error_gap).mean())
+        assert row["low"] < row["gap"] < row["high"]
+    assert "Prompts that no network was trained on" in page.render(frames, params)
+    assert sections.combinations(invented(runs.load("smoke")), runs.load("smoke")) == []
+
+
 def counted(verdicts):
     rows = [{"number": number, "verdict": verdict, "verdict_holm": verdict} for number, verdict in verdicts]
     return finding.counted(store.frame("claims", rows))

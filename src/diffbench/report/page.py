@@ -98,6 +98,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
         real=real,
         nearest=nearest,
         missed=sections.missed(frames, params),
+        combinations=sections.combinations(frames, params),
         forests=effects.effect_forests(frames["effects"]),
         fronts=front_rows(frames, params),
         objectives_key=objectives_key(params),

@@ -208,6 +208,31 @@ def missed(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     return found
 
 
+def combinations(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
+    """How often each row misses a prompt whose combination of words no network was trained on, and any other prompt.
+
+    Means over seeds at guidance 1 and the most steps, with what the first exceeds the second by and its 95% interval,
+    and what chance gives. Empty where no combination was withheld.
+    """
+    if params.data.withheld == "none":
+        return []
+    cells = frames["cells"]
+    plain = cells[(cells.status == "ok") & (cells.arm == "") & (cells.guidance == 1) & ~cells.native.astype(bool)]
+    plain = plain[plain.steps == max(params.sampling.steps)]
+    found = []
+    for key, row in params.paradigms.items():
+        own = plain[(plain.paradigm == key) & (plain.sampler == row.samplers[0])]
+        own = own.dropna(subset=["joint_error_withheld"])
+        if len(own):
+            new, gap = own.joint_error_withheld.astype(float), own.joint_error_gap.astype(float)
+            low, high = interval(gap.to_numpy())
+            found.append(
+                {"key": key, "label": row.label, "new": new.mean(), "other": (new - gap).mean(), "gap": gap.mean(),
+                 "low": low, "high": high, "chance": own.joint_error_shuffled.mean()}
+            )  # fmt: skip
+    return found
+
+
 def word_shares(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     """What was measured where each weight and slant was asked for, at each row's chosen guidance, over all seeds.
 
