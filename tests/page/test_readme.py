@@ -125,6 +125,30 @@ def test_runs_beside_add_later_rows_and_the_claims_that_they_test(digits, capsys
     assert sorted(named) == expected and len(expected) >= 2
 
 
+def test_holm_is_over_all_claims_of_a_page_and_not_those_of_each_run():
+    """Two claims of p = 0.04, each alone in its run, are one too many for 5% together."""
+
+    def run(name: str, tested: str) -> dict[str, pd.DataFrame]:
+        rows = [
+            {"claim": claim, "number": number, "combine": "all", "part": "", "unit": "difference"}
+            | ({"verdict": "supported", "verdict_holm": "supported", "p_supported": 0.04, "p_partly": 0.04,
+                "p_contradicted": 1.0, "p_equivalent": 1.0}
+               if claim == tested else {"verdict": readme.UNTESTED, "verdict_holm": readme.UNTESTED})
+            for number, claim in ((1, "a"), (2, "b"), (3, "c"))
+        ]  # fmt: skip
+        return {
+            "claims": store.frame("claims", rows), "claim_parts": store.frame("claim_parts", []),
+            "provenance": store.frame("provenance", [{"key": "run", "value": name}]),
+        }  # fmt: skip
+
+    one, other = run("one", "a"), run("other", "b")
+    alone = readme.tested(readme.judged(one["claims"], one["claim_parts"]), [])
+    assert [row["verdict_holm"] for row in alone] == ["supported", readme.UNTESTED, readme.UNTESTED]
+    both = readme.tested(readme.judged(one["claims"], one["claim_parts"]), [(other, Path("other"))])
+    assert [row["verdict"] for row in both] == ["supported", "supported", readme.UNTESTED]
+    assert [row["verdict_holm"] for row in both] == ["inconclusive", "inconclusive", readme.UNTESTED]
+
+
 def committed() -> tuple[Path, list[Path]]:
     """The reference that the README and the results show, and those beside it."""
     command = re.search(r"`python -m diffbench readme (\S+)(?: --beside ([^`]+))?`", readme.RESULTS.read_text())

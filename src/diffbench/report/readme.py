@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from diffbench.claims.judge import corrected
 from diffbench.compare.locate import find
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
@@ -82,13 +83,22 @@ def later(beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
 
 
 def tested(own: list[dict[str, Any]], beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
-    """The claims of a run; one that it cannot test is taken from the first run beside it that can, with its name."""
+    """The claims of a run; one that it cannot test is taken from the first run beside it that can, with its name.
+
+    Holm's correction is made again, over all of them: each run's own knows only the claims that it tests.
+    """
     others: dict[str, dict[str, Any]] = {}
     for frames, _ in beside:
         for row in judged(frames["claims"], frames["claim_parts"]):
             if row["verdict"] != UNTESTED:
                 others.setdefault(row["claim"], row | {"run": facts_of(frames["provenance"])["run"]})
-    return [others.get(row["claim"], row) if row["verdict"] == UNTESTED else row for row in own]
+    found = [others.get(row["claim"], row) if row["verdict"] == UNTESTED else row for row in own]
+    return corrected([{key: value for key, value in row.items() if not _no_p(key, value)} for row in found])
+
+
+def _no_p(key: str, value: Any) -> bool:
+    """Whether a column is a p-value that a claim without a test has not."""
+    return key.startswith("p_") and bool(pd.isna(value))
 
 
 def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]] = ()) -> dict[str, Any]:
