@@ -392,7 +392,10 @@ def test_a_run_made_for_one_claim_opens_with_its_verdict(workplace):
     verdict = frames["claims"].set_index("number").verdict[7]
     assert f"<h1>v is more stable: {verdict}.</h1>" in html and "each step buy?" not in html
     assert len(figures.series_figure(frames, params, 1.0)["series"]) == 2, "wide and narrow"
-    assert "FID of rows that differ in nothing else, in 20 steps" in html
+    assert "The rows of a line differ in nothing else. In 20 steps" in html and "FID against learning rate" in html
+    apart = runs.load("patches")
+    html = page.render(invented(apart), apart)
+    assert "nothing else, but each has its own learning rate. In 20" in html and "FID against pixels of a patch" in html
     many = runs.load("digits")
     assert "each step buy?" in page.render(invented(many), many) and not figures.series_figure(
         invented(many), many, 1.0

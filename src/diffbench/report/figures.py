@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 import altair as alt
 import pandas as pd
 from markupsafe import Markup
 
-from diffbench.config.models import Params
+from diffbench.config.models import Params, Row
 from diffbench.report import charts
 from diffbench.report.finding import NAMES, number
 from diffbench.tables import store
@@ -141,42 +143,62 @@ def cost_figures(frames: dict[str, pd.DataFrame], params: Params, floor: float) 
     return result | ({"solvers": parts} if parts else {})
 
 
-SERIES = {"lr": "learning rate (log)", "macs": "multiply-accumulates an evaluation (log)"}
+class Series(NamedTuple):
+    """One thing that some rows differ in.
+
+    Attributes:
+        least: how many values of it make a line.
+        value: of a row and its entry in the table paradigms.
+        same: what else of a row's size must be the same.
+    """
+
+    title: str
+    least: int
+    value: Callable[[Row, pd.Series], float]
+    same: Callable[[Row], object]
+
+
+SERIES = (
+    Series("learning rate (log)", 3, lambda row, _: row.lr, lambda row: row.size),
+    Series(
+        "pixels of a patch (log)", 2, lambda row, _: row.size.get("patch", 1) ** 2, lambda row: row.size | {"patch": 0}
+    ),
+    Series("multiply-accumulates (log)", 3, lambda _, own: own.macs, lambda row: row.size.get("patch", 1)),
+)
 
 
 def series_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float) -> dict[str, list[str]]:
-    """FID against the one thing that three or more rows differ in: the learning rate, or the compute of one network.
+    """FID against the one thing that rows of a kind differ in, but for each one's own learning rate; wide and narrow.
 
-    At guidance 1 and the most steps of the grid, each under its own sampler; wide and narrow.
+    At guidance 1 and the most steps of the grid, each under its own sampler.
     """
-    table = frames["paradigms"].set_index("paradigm")
-    cells = frames["cells"]
+    table, cells = frames["paradigms"].set_index("paradigm"), frames["cells"]
     own = cells[(cells.status == "ok") & (cells.arm == "") & (cells.guidance == 1) & ~cells.native.astype(bool)]
     own = own[own.steps == max(params.sampling.steps)]
     looks = charts.looks(params)
-    for x, title in SERIES.items():
+    for series in SERIES:
         groups: dict[tuple, list[str]] = {}
         for key, row in params.paradigms.items():
-            same = row.network, row.target, row.path, row.times, row.conditional, row.samplers[0], row.size.get("patch")
-            groups.setdefault((*same, *((str(row.size),) if x == "lr" else ())), []).append(key)
-        long = [keys for keys in groups.values() if table[x].reindex(keys).nunique() > 2]
+            kind = row.network, row.target, row.path, row.times, row.conditional, row.samplers[0]
+            groups.setdefault((*kind, str(series.same(row))), []).append(key)
+        x = {key: float(series.value(row, table.loc[key])) for key, row in params.paradigms.items()}
+        long = [keys for keys in groups.values() if len({x[key] for key in keys}) >= series.least]
         drawn, styles = [], {}
         for keys in long:
             first = params.paradigms[keys[0]]
-            label = f"{NAMES.get(first.network, first.network)} + {first.target}"
+            label = f"{NAMES.get(first.network, first.network)} + {first.target.replace('@', ', loss on ')}"
             styles[label] = looks[keys[0]]
             mine = own[own.paradigm.isin(keys) & (own.sampler == first.samplers[0])]
-            drawn.append(
-                pd.DataFrame({"label": label, x: mine.paradigm.map(table[x]), "seed": mine.seed, "fid": mine.fid})
-            )
+            drawn.append(pd.DataFrame({"label": label, "x": mine.paradigm.map(x), "seed": mine.seed, "fid": mine.fid}))
         if drawn and any(map(len, drawn)):
             data = pd.concat(drawn)
             sizes = [
-                charts.lines(data, styles, x, "fid", title, "FID (log)", log_x=True, log_y=True, floor=floor,
+                charts.lines(data, styles, "x", "fid", series.title, "FID (log)", log_x=True, log_y=True, floor=floor,
                              width=width, height=300)
-                for width in (380, NARROW["width"])
+                for width in (360, NARROW["width"])
             ]  # fmt: skip
-            return {"series": [charts.svg(chart, f"FID against {title.removesuffix(' (log)')}") for chart in sizes]}
+            name = f"FID against {series.title.removesuffix(' (log)')}"
+            return {"series": [charts.svg(chart, name) for chart in sizes]}
     return {}
 
 
