@@ -310,6 +310,7 @@ def test_long_names_lose_the_words_that_all_share():
         "eps, rate 0.0005",
         "v, rate 0.01",
     ]
+    assert charts.shortened(["DiT + x0, loss on velocity", "DiT + eps, loss on velocity"]) == ["x0", "eps"]
     assert charts.shortened(["U-Net + eps", "U-Net + velocity"]) == ["U-Net + eps", "U-Net + velocity"], "room for both"
     assert charts.shortened(["U-Net + eps at flow's noise levels", "DDPM"])[0].startswith("U-Net"), "nothing shared"
     assert charts.shortened(["U-Net + eps at flow's noise levels"])[0].startswith("U-Net")

@@ -181,12 +181,16 @@ ROOM = 19  # letters of a name that a chart has room for
 
 
 def shortened(names: Sequence[str]) -> list[str]:
-    """Names without the words that all begin with, where one is too long for a chart."""
-    if len(names) < 2 or max(map(len, names)) <= ROOM:
-        return list(names)
-    words = [name.split(" ") for name in names]
-    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*words, strict=False)))
-    return [" ".join(own[shared:]) or name for own, name in zip(words, names, strict=True)]
+    """Names without the words that all begin with, and then end with, where one is too long for a chart."""
+    found = list(names)
+    for turned in (1, -1):
+        if len(found) < 2 or max(map(len, found)) <= ROOM:
+            break
+        words = [name.split(" ")[::turned] for name in found]
+        shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*words, strict=False)))
+        left = [" ".join(own[shared:][::turned]).rstrip(",") for own in words]
+        found = left if all(left) else found
+    return found
 
 
 def lines(
