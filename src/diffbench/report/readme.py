@@ -73,13 +73,16 @@ def short(paradigms: pd.DataFrame, floor: float) -> list[dict[str, Any]]:
 
 
 def later(beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
-    """The rows of other papers in the runs beside, in the order of STORY, each with its run's name and folder."""
-    found = [
-        row | {"run": facts_of(frames["provenance"])["run"], "folder": folder.as_posix()}
-        for frames, folder in beside
-        for row in frames["paradigms"][frames["paradigms"].role == "after"].to_dict("records")
-    ]
-    return sorted(found, key=lambda row: STORY.index(row["paradigm"]) if row["paradigm"] in STORY else len(STORY))
+    """The rows of STORY from other papers in the runs beside, each from the first that has it, with its run and folder.
+
+    Rows that take one of them apart, as those of patches do, are no chapter of their own.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for frames, folder in beside:
+        for row in frames["paradigms"][frames["paradigms"].role == "after"].to_dict("records"):
+            where = {"run": facts_of(frames["provenance"])["run"], "folder": folder.as_posix()}
+            found.setdefault(row["paradigm"], row | where)
+    return [found[key] for key in STORY if key in found]
 
 
 def tested(own: list[dict[str, Any]], beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
