@@ -100,6 +100,8 @@ PLAIN = st.one_of(
 @example(word="on")
 @example(word="1e2")
 @example(word="1_000")
+@example(word="._0")
+@example(word="._")
 def test_words_and_numbers_are_what_dvc_takes_them_for(tmp_path_factory, word):
     """By PyYAML's own rules 010 is eight, 12:30 is 750 and on is true: DVC names jobs and files by 10, 12:30 and on."""
     path = tmp_path_factory.getbasetemp() / "word.yaml"
