@@ -212,7 +212,7 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
         "claims": {
             "a": {"number": 1, "title": "x", "quotes": ["q"], "parts": [part]},
             "b": {"number": 1, "title": "x", "quotes": [], "parts": [changed(steps=[0], guidance="best", spam=1)]},
-            "c": {"title": "x", "quotes": ["q"], "combine": "most", "colour": "red"},
+            "c": {"title": "x", "quotes": ["q"], "combine": "most", "colour": "red", "preset": "none"},
             "d": {"number": 3, "title": "x", "quotes": ["q"], "untested": "no", "parts": [changed(rows=[["sd1"]])]},
             "e": {"number": 4, "title": "x", "quotes": ["q"], "parts": [
                 changed(metric=None, why=None, explains="x"), 7,
@@ -232,7 +232,7 @@ def test_every_mistake_of_a_claims_file_is_one_line(tmp_path):
         "claim: unknown key", "changes[0]: {'date': 'soon'",
         "claims.a.parts[0].test: 'guess'; allowed:", "claims.a.parts[0].direction: 'down'",
         "claims.b.parts[0].spam: unknown key", "claims.b.parts[0].steps: [0]", "claims.b.parts[0].guidance: 'best'",
-        "claims.b.quotes: []", "claims.c.colour: unknown key", "claims.c.number: missing", "claims.c.combine: 'most'",
+        "claims.b.quotes: []", "claims.c.colour: unknown key", "claims.c.number: missing", "claims.c.combine: 'most'", "claims.c.preset: 'none'; allowed: mnist, composition,",
         "claims.c: needs either parts or untested", "claims.d: needs either parts or untested",
         "claims.d.parts[0].rows: [['sd1']]", "claims.e.parts[0].metric: missing", "claims.e.parts[0].why: missing",
         "claims.e.parts[0].explains: 'x'; allowed: noise",

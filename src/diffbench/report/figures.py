@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from diffbench.config.models import Params, Row
 from diffbench.report import charts
-from diffbench.report.finding import NAMES, number
+from diffbench.report.finding import NAMES, finest, number
 from diffbench.tables import store
 
 WIDE = {"width": 860, "height": 430}
@@ -172,9 +172,7 @@ def series_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float)
 
     At guidance 1 and the most steps of the grid, each under its own sampler.
     """
-    table, cells = frames["paradigms"].set_index("paradigm"), frames["cells"]
-    own = cells[(cells.status == "ok") & (cells.arm == "") & (cells.guidance == 1) & ~cells.native.astype(bool)]
-    own = own[own.steps == max(params.sampling.steps)]
+    table, own = frames["paradigms"].set_index("paradigm"), finest(frames["cells"], params)
     looks = charts.looks(params)
     for series in SERIES:
         groups: dict[tuple, list[str]] = {}
@@ -187,6 +185,7 @@ def series_figure(frames: dict[str, pd.DataFrame], params: Params, floor: float)
         for keys in long:
             first = params.paradigms[keys[0]]
             label = f"{NAMES.get(first.network, first.network)} + {first.target.replace('@', ', loss on ')}"
+            label += f", {first.path}, {first.times}" if label in styles else ""
             styles[label] = looks[keys[0]]
             mine = own[own.paradigm.isin(keys) & (own.sampler == first.samplers[0])]
             drawn.append(pd.DataFrame({"label": label, "x": mine.paradigm.map(x), "seed": mine.seed, "fid": mine.fid}))

@@ -54,6 +54,12 @@ def shown(paradigm: pd.Series) -> str:
     return next((which for which in ("few_", "best_") if not pd.isna(paradigm[f"{which}fid"])), "")
 
 
+def finest(cells: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The scored cells of the grid at guidance 1 and its most steps, of every sampler."""
+    own = cells[(cells.status == "ok") & (cells.arm == "") & (cells.guidance == 1) & ~cells.native.astype(bool)]
+    return own[own.steps == max(params.sampling.steps)]
+
+
 def logs(leader: pd.Series, other: pd.Series) -> np.ndarray:
     """The log ratio of FID of another to the leader's, by seed that both have; above 0 the leader is better."""
     seeds = leader.index.intersection(other.index)

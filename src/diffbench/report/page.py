@@ -69,7 +69,7 @@ def render(frames: dict[str, pd.DataFrame], params: Params) -> str:
     environment.filters["brief"] = lambda text: f"{text[:12]}…" if len(text) == 64 else text  # a SHA-256
     environment.filters["signed"] = lambda value: DASH if pd.isna(value) else f"{value:+.3f}"
     albums = {key: sprites.album(params, key) for key in params.paradigms}
-    facts = dict(zip(frames["provenance"]["key"], frames["provenance"]["value"], strict=True))
+    facts = finding.facts_of(frames["provenance"])
     floors = store.real_test_row(frames["floors"])
     data = explore.data(frames, params, albums)
     rows = summary.rows(frames, params, albums)

@@ -7,7 +7,7 @@ import pandas as pd
 from diffbench.config.models import Params
 from diffbench.data.vocabulary import SLANTS, WEIGHTS
 from diffbench.report.charts import cell_id, looks
-from diffbench.report.finding import number, pairs
+from diffbench.report.finding import finest, number, pairs
 from diffbench.report.sprites import Album
 from diffbench.tables import store
 from diffbench.tables.intervals import interval
@@ -216,9 +216,7 @@ def combinations(frames: dict[str, pd.DataFrame], params: Params) -> list[dict]:
     """
     if params.data.withheld == "none":
         return []
-    cells = frames["cells"]
-    plain = cells[(cells.status == "ok") & (cells.arm == "") & (cells.guidance == 1) & ~cells.native.astype(bool)]
-    plain = plain[plain.steps == max(params.sampling.steps)]
+    plain = finest(frames["cells"], params)
     found = []
     for key, row in params.paradigms.items():
         own = plain[(plain.paradigm == key) & (plain.sampler == row.samplers[0])]
