@@ -531,7 +531,8 @@ def marks_wanted(frames: dict[str, pd.DataFrame], params: config.Params) -> dict
     ]  # fmt: skip
     steps = effects.STEPS
     pairs = sum(len(effects.comparisons(frames["effects"], count)) for count in steps)
-    links = sum(len(effects.chain(frames["effects"], count)) for count in steps)
+    network = effects.chained(frames["effects"])
+    links = sum(len(effects.chain(frames["effects"], count, network)) for count in steps)
     known = {name: frames[name][(frames[name].seed == 0) & frames[name].paradigm.isin(keys)].dropna(subset=[metric])
              for name, metric in (("convergence", "fid"), ("noise_error", "x0_error"))}  # fmt: skip
     asked = int((swept.guidance > 0).sum())

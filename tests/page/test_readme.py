@@ -103,6 +103,20 @@ def test_files_without_their_marks_are_left_alone(digits, path, capsys):
         readme.run("nothing")
 
 
+def test_a_run_beside_adds_the_factors_in_its_network(digits):
+    """Once, and only where the run itself has them in another one."""
+    _, frames = invent("dit-factors", "mnist")
+    assert cli.main(["readme", "digits", "--beside", "dit-factors", "dit-factors"]) == 0
+    results, finding = readme.RESULTS.read_text(), between(readme.README.read_text(), "finding")
+    assert results.count("The same in the DiT ([report](../reports/dit-factors/report.html)):") == 1
+    effects = frames["effects"]
+    path = effects[(effects.factor == "path") & (effects.steps == 20) & (effects.arm == "")]
+    assert len(path) == 1 and f" {number(path.ratio.iloc[0], 2)} (" in results.split("The same in the DiT")[1]
+    assert finding.count("In the [DiT](reports/dit-factors/report.html), in 20 steps: ") == 1
+    assert cli.main(["readme", "digits", "--beside", "digits"]) == 0
+    assert "The same in the" not in readme.RESULTS.read_text()
+
+
 def test_runs_beside_add_later_rows_and_the_claims_that_they_test(digits, capsys):
     _, frames = invent("mnist-after", "mnist")
     assert cli.main(["readme", "digits", "--beside", "mnist-after"]) == 0

@@ -116,7 +116,7 @@ def test_arms_that_change_something_else_are_not_compared(at_root):
     }
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist"])
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist", "dit-factors"])
 @pytest.mark.parametrize("steps", chains.STEPS)
 def test_the_chain_multiplies_to_the_whole_seed_by_seed(at_root, name, steps):
     """Whatever the FIDs are: each link starts where the last one ended."""
@@ -125,7 +125,9 @@ def test_the_chain_multiplies_to_the_whole_seed_by_seed(at_root, name, steps):
         return 1 + zlib.crc32(repr((setting, steps, seed)).encode()) / 2**32
 
     table = pd.DataFrame(effects(**frames_of(runs.load(name), anything)))
-    found = chains.chain(table, steps)
+    network = "dit" if name == "dit-factors" else "unet"
+    assert chains.chained(table) == network
+    found = chains.chain(table, steps, network)
     assert list(found.factor) == ["density", "grid", "target", "path", ALL]
     seeds = [json.loads(seeds) for seeds in found.seeds]
     for seed in ("0", "1", "2"):
@@ -137,19 +139,22 @@ def test_the_chain_multiplies_to_the_whole_seed_by_seed(at_root, name, steps):
 def test_a_chain_with_a_link_missing_is_none(at_root):
     table = pd.DataFrame(effects(**frames_of(runs.load("digits"), multiplied)))
     without = table[~((table.factor == "grid") & (table.steps == 8))]
-    assert chains.chain(without, 8).empty and not chains.chain(without, 2).empty
-    assert chains.chain(table, 50).empty
+    assert chains.chain(without, 8, "unet").empty and not chains.chain(without, 2, "unet").empty
+    assert chains.chain(table, 50, "unet").empty
+    assert chains.chain(table, 8, "dit").empty, "the digits take the U-Net apart alone"
+    assert chains.chained(table) == "unet" and chains.chained(without) is None
+    assert chains.chained(without, [2, 20]) == "unet"
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist"])
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "mnist", "dit-factors", "edm-levels"])
 def test_pairs_of_rows_have_names_of_their_own_and_are_not_in_the_chain(at_root, name):
     table = pd.DataFrame(effects(**frames_of(runs.load(name), multiplied)))
     found = chains.comparisons(table, 8)
     words = [chains.words_of(row) for _, row in found.iterrows()]
     assert len(set(words)) == len(words), words
-    assert not (set(zip(found.base, found.paradigm, strict=True)) & {
-        (row.base, row.paradigm) for row in chains.chain(table, 8).itertuples() if not row.arm and not row.base_arm
-    })  # fmt: skip
+    linked = chains.chain(table, 8, chains.chained(table, [8]))
+    plain = linked[(linked.arm == "") & (linked.base_arm == "")] if len(linked) else linked
+    assert not set(zip(found.base, found.paradigm, strict=True)) & set(zip(plain.base, plain.paradigm, strict=True))
     assert (found[["arm", "base_arm"]] == "").all(axis=None)
 
 

@@ -5,13 +5,13 @@ A forest plot is an axis and rows of marks at percentages of its width, which th
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from diffbench.report.finding import NAMES, number
-from diffbench.tables.factors import ALL, BUNDLE, Setting
+from diffbench.tables.factors import ALL, BUNDLE, OLDER, Setting
 
 NETWORKS = NAMES
 STEPS = (2, 8, 20)  # few, some and many, in each preset with a reference; a run without one has a gap there
@@ -33,15 +33,18 @@ IN_SHORT = {
 }
 
 
-def chain(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
+def chain(effects: pd.DataFrame, steps: int, network: str | None) -> pd.DataFrame:
     """The effects of the four factors, each added to those before it, and of all of them; empty if one is missing.
 
     Their ratios multiply to the last one, seed by seed.
 
     Args:
         effects: the table of that name.
+        network: in which they are added; there is no chain without one.
     """
-    now, rows = BUNDLE[0], []
+    if network is None:
+        return effects.head(0)
+    now, rows = BUNDLE[0]._replace(network=network), []
     own = effects[effects.steps == steps]
     for factor in CHAIN:
         if factor == ALL:
@@ -57,6 +60,12 @@ def chain(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
             return effects.head(0)
         rows.append(found.iloc[0])
     return pd.DataFrame(rows)
+
+
+def chained(effects: pd.DataFrame, counts: Sequence[int] = STEPS) -> str | None:
+    """The network in which the chain is whole at each of the step counts: the eldest of several, None without one."""
+    networks = dict.fromkeys([*OLDER["network"], *effects.with_network])
+    return next((name for name in networks if all(len(chain(effects, count, name)) for count in counts)), None)
 
 
 def network_name(network: str) -> str:
@@ -92,7 +101,7 @@ def comparisons(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
         effects: the table of that name.
     """
     own = effects[(effects.steps == steps) & (effects.base_arm == "") & (effects.arm == "")]
-    links = chain(effects, steps).itertuples()
+    links = chain(effects, steps, chained(effects, [steps])).itertuples()
     linked = {(row.base, row.paradigm) for row in links if not row.base_arm and not row.arm}
     pairs = pd.Series([*zip(own.base, own.paradigm, strict=True)], index=own.index, dtype=object)
     order = ["network", ALL, "target", "density", "grid", "path", "sampling_path"]
@@ -117,7 +126,7 @@ def in_short(effects: pd.DataFrame, steps: int) -> pd.DataFrame:
     Args:
         effects: the table of that name.
     """
-    linked = chain(effects, steps)
+    linked = chain(effects, steps, chained(effects, [steps]))
     own = comparisons(effects, steps)
     if linked.empty:
         linked = own[own.factor == ALL]
@@ -244,11 +253,11 @@ def effect_forests(table: pd.DataFrame) -> dict[str, dict]:
         table: that of effects.
     """
     found = {}
-    chains = {steps: chain(table, steps) for steps in STEPS}
-    whole = all(len(rows) for rows in chains.values())
-    if whole:
+    network = chained(table)
+    if network is not None:
+        chains = {steps: chain(table, steps, network) for steps in STEPS}
         panels = {steps: shown(rows, [CHAIN[f] for f in rows.factor]) for steps, rows in chains.items()}
-        found["factors"] = _ratio_forest(panels, few=True)
+        found["factors"] = _ratio_forest(panels, few=True) | {"network": network_name(network)}
     pairs = {steps: comparisons(table, steps) for steps in STEPS}
     worded = {
         steps: shown(rows, [words_of(row) for _, row in rows.iterrows()]) for steps, rows in pairs.items() if len(rows)

@@ -19,7 +19,7 @@ from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.report import film
 from diffbench.report.claims import among, criterion, effect_text
-from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain
+from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain, chained, network_name
 from diffbench.report.finding import UNTESTED, VELOCITY, counted, facts_of, headline, number, pairs, tally
 from diffbench.runtime.files import replacing
 from diffbench.runtime.places import REFERENCES
@@ -50,12 +50,24 @@ def factors(effects: pd.DataFrame) -> list[dict[str, Any]]:
 
     Empty where the run cannot tell them apart at every step count of STEPS.
     """
-    chains = [chain(effects, steps) for steps in STEPS]
-    if any(rows.empty for rows in chains):
+    network = chained(effects)
+    if network is None:
         return []
+    chains = [chain(effects, steps, network) for steps in STEPS]
     return [
         {"words": words, "effects": [rows.iloc[place] for rows in chains]} for place, words in enumerate(CHAIN.values())
     ]
+
+
+def factors_beside(beside: Sequence[tuple[Frames, Path]], known: str | None) -> list[dict[str, Any]]:
+    """The factors in networks other than a run's own, each from the first run beside it that tells them apart there."""
+    found: dict[str, dict[str, Any]] = {}
+    for frames, folder in beside:
+        network = chained(frames["effects"])
+        if network is not None and network != known:
+            where = {"network": network_name(network), "folder": folder.as_posix()}
+            found.setdefault(network, where | {"factors": factors(frames["effects"])})
+    return list(found.values())
 
 
 def noisy_errors(frames: Frames, pair: dict[str, Any]) -> dict[str, float] | None:
@@ -128,6 +140,8 @@ def values_of(frames: Frames, folder: Path, beside: Sequence[tuple[Frames, Path]
         "few": schema.FEW_NFE,
         "pairs": found,
         "factors": factors(frames["effects"]),
+        "factors_in": network_name(chained(frames["effects"]) or ""),
+        "factors_beside": factors_beside(beside, chained(frames["effects"])),
         "steps": STEPS,
         "noise": noisy_errors(frames, found[0]) if found else None,
         "noisy": NOISY,
