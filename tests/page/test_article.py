@@ -264,6 +264,12 @@ def test_a_claim_that_a_run_cannot_test_is_taken_from_one_beside_it(frames):
     assert all(str(both[number]) == str(alone[number]) for number in both if number not in taken)  # NaN is not itself
     page = article.render(frames | {"effects": store.frame("effects", [])}, template(), None, [tables])
     assert "marked with another run's name are from `mnist-after`." in page and "On `mnist-after`." in page
+    claims = tables["claims"].assign(preset=lambda data: data.preset.mask(data.number == 22, "made-for-it"))
+    named = store.frame("provenance", [{"key": "run", "value": "made-for-it"}])
+    made = tables | {"claims": claims, "provenance": named}
+    assert {number: own["run"] for number, own in article.claims(frames, [tables, made]).items()} == {
+        number: "made-for-it" if number == 22 else own["run"] for number, own in both.items()
+    }
 
 
 def test_what_a_factor_does_to_flow_is_that_of_the_cells():

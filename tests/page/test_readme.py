@@ -139,6 +139,19 @@ def test_runs_beside_add_later_rows_and_the_claims_that_they_test(digits, capsys
     assert sorted(named) == expected and len(expected) >= 2
 
 
+def test_a_claim_is_taken_from_the_run_made_for_it_and_brings_what_explains_it(digits):
+    """mnist-after comes first and can test claim 22 too: it keeps the row, whose settings are more."""
+    invent("mnist-after", "mnist")
+    invent("edm-levels", "mnist")
+    assert cli.main(["readme", "digits", "--beside", "mnist-after", "edm-levels"]) == 0
+    results = readme.RESULTS.read_text()
+    assert "| `edm` ([`mnist-after`](../reports/mnist-after/report.html)) |" in results
+    lines = [line for line in results.splitlines() if "| 22. " in line and "(tested in `edm-levels`)" in line]
+    assert len(lines) == 4, "the verdict, and three changes"
+    assert sum("| noise levels in training alone |" in line for line in lines) == 1
+    assert "| 11. Flow matching is good in fewer steps | grid in sampling alone |" in results, "of the run itself"
+
+
 def test_holm_is_over_all_claims_of_a_page_and_not_those_of_each_run():
     """Two claims of p = 0.04, each alone in its run, are one too many for 5% together."""
 

@@ -24,7 +24,7 @@ from diffbench.diffusion.targets import Prediction
 from diffbench.diffusion.times import trailing
 from diffbench.errors import UserError
 from diffbench.evaluation.probe import trajectory
-from diffbench.report.claims import effect_text
+from diffbench.report.claims import effect_text, explains
 from diffbench.report.effects import SHORT
 from diffbench.report.finding import UNTESTED, facts_of, number, of_article, tally
 from diffbench.runtime.files import replacing
@@ -194,16 +194,18 @@ def _part(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def claims(frames: Frames, beside: Sequence[Frames] = ()) -> dict[int, dict[str, Any]]:
-    """The claims of a run by number, each with its quotes and with the parts that decide it.
+    """The claims of a run by number, each with its quotes and with the parts that decide and explain it.
 
-    One that it cannot test is taken from the first run beside it that can, with its name.
+    One that it cannot test is taken from a run beside it that can, with its name: the run that was made for the claim,
+    or else the first.
     """
     found = {}
     for number_, row in _claims(frames).items():
-        others = (_claims(other).get(number_) | {"run": facts_of(other["provenance"])["run"]} for other in beside)
         own = row | {"run": ""}
         if row["verdict"] == UNTESTED:
-            own = next((other for other in others if other["verdict"] != UNTESTED), own)
+            others = [_claims(other).get(number_) | {"run": facts_of(other["provenance"])["run"]} for other in beside]
+            able = [other for other in others if other["verdict"] != UNTESTED]
+            own = next((other for other in able if other["preset"] == other["run"]), able[0] if able else own)
         found[number_] = own
     return found
 
@@ -212,13 +214,15 @@ def _claims(frames: Frames) -> dict[int, dict[str, Any]]:
     found = {}
     parts = frames["claim_parts"].to_dict("records")
     for row in frames["claims"].to_dict("records"):
-        own = [_part(part) for part in parts if part["claim"] == row["claim"] and part["decides"]]
+        every = [_part(part) for part in parts if part["claim"] == row["claim"]]
+        own = [part for part in every if part["decides"]]
         shown = own if len(own) <= FEW_PARTS else [part for part in own if part["part"] == row["part"]]
         verdicts = pd.Series([part["verdict"] for part in own], dtype=object).value_counts()
         counted = [f"{verdicts[verdict]} {verdict}" for verdict in schema.VERDICTS if verdict in verdicts]
         found[int(row["number"])] = row | {
             "quotes": json.loads(row["quotes"]),
             "shown": shown,
+            "explained": [part for part in every if explains(part)],
             "total": len(own),
             "counted": ", ".join(counted),
         }

@@ -64,6 +64,11 @@ def among(claim: dict, parts: list[dict]) -> str:
     return f"{'strongest' if claim['combine'] == 'any' else 'weakest'} of {deciding}" if deciding > 1 else ""
 
 
+def explains(part: dict) -> bool:
+    """Whether a part was measured, and says what of its claim's effect is due to one change."""
+    return bool(part["explains"]) and not pd.isna(part["effect"])
+
+
 def in_margins(row: dict, seeds: list[float]) -> dict[str, float | list[float]]:
     """An effect, its interval and the seeds' effects in units of the margin."""
     return {name: row[name] / row["margin"] for name in ("effect", "low", "high")} | {

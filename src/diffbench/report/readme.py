@@ -18,7 +18,7 @@ from diffbench.compare.locate import find
 from diffbench.data.sources import SOURCES
 from diffbench.errors import UserError
 from diffbench.report import film
-from diffbench.report.claims import among, criterion, effect_text
+from diffbench.report.claims import among, criterion, effect_text, explains
 from diffbench.report.effects import CHAIN, NETWORKS, STEPS, chain, chained, network_name
 from diffbench.report.finding import UNTESTED, VELOCITY, counted, facts_of, headline, number, pairs, tally
 from diffbench.runtime.files import replacing
@@ -98,15 +98,17 @@ def later(beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
 
 
 def tested(own: list[dict[str, Any]], beside: Sequence[tuple[Frames, Path]]) -> list[dict[str, Any]]:
-    """The claims of a run; one that it cannot test is taken from the first run beside it that can, with its name.
+    """The claims of a run; one that it cannot test is taken from a run beside it that can, with its name.
 
-    Holm's correction is made again, over all of them: each run's own knows only the claims that it tests.
+    That is the run which was made for the claim, or else the first. Holm's correction is made again, over all of them:
+    each run's own knows only the claims that it tests.
     """
     others: dict[str, dict[str, Any]] = {}
     for frames, _ in beside:
+        run = facts_of(frames["provenance"])["run"]
         for row in judged(frames["claims"], frames["claim_parts"]):
-            if row["verdict"] != UNTESTED:
-                others.setdefault(row["claim"], row | {"run": facts_of(frames["provenance"])["run"]})
+            if row["verdict"] != UNTESTED and (row["claim"] not in others or row["preset"] == run):
+                others[row["claim"]] = row | {"run": run}
     found = [others.get(row["claim"], row) if row["verdict"] == UNTESTED else row for row in own]
     return corrected([{key: value for key, value in row.items() if not _no_p(key, value)} for row in found])
 
@@ -189,7 +191,7 @@ def film_rows(frames: Frames, folder: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
-    """The claims, each with what would support it and how many comparisons it was chosen from."""
+    """The claims, each with what would support it, how many comparisons it was chosen from, and what explains it."""
     rows = claims.merge(parts[["claim", "part", "test"]], on=["claim", "part"], how="left").to_dict("records")
     every = parts.to_dict("records")
     return [
@@ -198,6 +200,7 @@ def judged(claims: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
             "criterion": criterion(row["test"], row["margin"], row["unit"]),
             "among": among(row, every) if row["part"] else "",
             "run": "",
+            "explained": [part for part in every if part["claim"] == row["claim"] and explains(part)],
         }
         for row in rows
     ]
