@@ -163,7 +163,9 @@ SERIES = (
     Series(
         "pixels of a patch (log)", 2, lambda row, _: row.size.get("patch", 1) ** 2, lambda row: row.size | {"patch": 0}
     ),
-    Series("multiply-accumulates (log)", 3, lambda _, own: own.macs, lambda row: row.size.get("patch", 1)),
+    Series(
+        "million multiply-accumulates (log)", 3, lambda _, own: own.macs / 1e6, lambda row: row.size.get("patch", 1)
+    ),
 )
 
 
